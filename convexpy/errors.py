@@ -1,0 +1,131 @@
+"""Every error convexpy raises, in one tree.
+
+    ConvexpyError
+        ConvexError            raised by app code; its `data` reaches the client as it is
+        InvalidRequest         the caller can mend it, so it is never retried
+            InvalidValue, InvalidId, ValidationFailed, ArgumentsInvalid, ReturnsInvalid,
+            FunctionNotFound, WrongFunctionKind, QueryError, WriteError, LimitExceeded, NotAllowed
+        DefinitionError        the app's own code is wrong in a way that a push can tell
+        Conflict               lost a race; the runtime runs the mutation again
+        DataFolderError        the data folder is in use, foreign, or damaged
+        WorkerLost             the process that ran a call died or was killed
+
+Fields hold the facts, for tests and metrics; `__str__` tells a person what happened, where, and what to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+class ConvexpyError(Exception):
+    """Base of all errors of this package."""
+
+
+class ConvexError(ConvexpyError):
+    """An application's own error: `data`, any Convex value, reaches the client as it is.
+
+    Raised by app code in any function. It is never redacted, and survives nested calls.
+    """
+
+    def __init__(self, data: Any) -> None:
+        super().__init__(data)
+        self.data = data
+
+
+class InvalidRequest(ConvexpyError):
+    """The caller can mend it; the text is complete and is shown as it is, without a class name."""
+
+
+class InvalidValue(InvalidRequest):
+    """A Python or JSON value that is no Convex value."""
+
+
+class InvalidId(InvalidRequest):
+    """A string that is no document id."""
+
+
+class ValidationFailed(InvalidRequest):
+    """A value that does not match a validator; the text is the validator's, with path, value and validator."""
+
+
+class ArgumentsInvalid(InvalidRequest):
+    """Arguments that the function's validator refuses; the text starts with `ArgumentValidationError: `."""
+
+
+class ReturnsInvalid(InvalidRequest):
+    """A result that the function's `returns` validator refuses; the text starts with `ReturnsValidationError: `."""
+
+
+class FunctionNotFound(InvalidRequest):
+    """No such function, or one that this caller may not see."""
+
+
+class WrongFunctionKind(InvalidRequest):
+    """A function called as another kind than it is, or from a function that may not call it."""
+
+
+class QueryError(InvalidRequest):
+    """A database read that is built or used wrongly."""
+
+
+class WriteError(InvalidRequest):
+    """A database write that cannot be done: missing document, wrong table, schema mismatch."""
+
+
+class LimitExceeded(InvalidRequest):
+    """A bound of `limits.py` was reached; the text names the bound and its value."""
+
+
+class NotAllowed(InvalidRequest):
+    """Something that queries and mutations may not do; the text says what to use instead."""
+
+
+class DefinitionError(ConvexpyError):
+    """The app's own code is wrong: a decorator, the schema, the config or a module that cannot be imported.
+
+    Args:
+        text: what is wrong, and the mend.
+        file: source file, as the user would write it; None where no single file is to blame.
+        line: 1-based line in `file`.
+    """
+
+    def __init__(self, text: str, file: str | None = None, line: int | None = None) -> None:
+        super().__init__(text)
+        self.text, self.file, self.line = text, file, line
+
+    def __str__(self) -> str:
+        if self.file is None:
+            return self.text
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.text}"
+
+
+@dataclass(eq=False)
+class Conflict(ConvexpyError):
+    """A commit after this transaction's snapshot wrote to a range it had read."""
+
+    code = "OptimisticConcurrencyControlFailure"  # the name Convex clients know
+
+    function: str
+    table: str
+    snapshot_ts: int
+    write_ts: int
+    written_by: str
+    attempts: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.function} lost the race for table {self.table!r} in all of its {self.attempts} attempts: it read at "
+            f"ts {self.snapshot_ts}, and {self.written_by} wrote to the range it had read at ts {self.write_ts}. Read a "
+            f"narrower index range, or spread the writes over more documents."
+        )
+
+
+class DataFolderError(ConvexpyError):
+    """The data folder cannot be used; the text says why and what to do."""
+
+
+class WorkerLost(ConvexpyError):
+    """The process that ran a call died or was killed before it answered."""

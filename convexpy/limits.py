@@ -1,0 +1,116 @@
+"""Every bound: its value with the unit in its name, its reason, and what happens at it.
+
+Values that Convex documents are Convex's own, so that ported apps behave alike (docs: production/state/limits;
+convex-backend: crates/common/src/knobs.rs). A deployment overrides one by `limits.NAME` in its settings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+from convexpy.errors import ConvexpyError
+
+KIB = 1024
+MIB = 1024 * KIB
+
+# Values. At the bound: the call fails with a text that names the bound.
+VALUE_DEPTH_MAX = 64
+DOCUMENT_DEPTH_MAX = 16
+ARRAY_ITEMS_MAX = 8192
+OBJECT_FIELDS_MAX = 1024
+FIELD_NAME_CHARS_MAX = 1024
+IDENTIFIER_CHARS_MAX = 64
+DOCUMENT_BYTES_MAX = 1 * MIB
+VALUE_BYTES_MAX = 32 * MIB
+SAFE_INTEGER_MAX = 2**53  # beyond it float64 skips integers; an `int` is refused with a hint at Int64
+
+# Storage.
+SORT_KEY_BYTES_MAX = 400  # LMDB 0.9 takes keys of 511 bytes: 4 index number + 400 + 16 id; longer sort keys are cut
+MAP_BYTES = 2**40  # sparse; resizing under live readers is unsafe (py-lmdb issue 379), so it is large from the start
+READERS_MAX = 510  # slots of LMDB's reader table; one a worker process and a few for tools
+
+# The commit log, in memory (conflict checks) and on disk (reads in the past).
+WRITE_LOG_SECONDS_MAX = 60  # a transaction that began before is a conflict and runs again
+WRITE_LOG_KEYS_MAX = 1_000_000
+LOG_RETENTION_SECONDS = 24 * 3600
+LOG_RETENTION_BYTES = 1024 * MIB
+LOG_TRIM_ROWS_PER_COMMIT = 64
+
+# Committing.
+BATCH_REQUESTS_MAX = 256  # one LMDB transaction; more wait for the next one
+RELAXED_SYNC_INTERVAL_MS = 50  # --durability=relaxed: what power loss may cost
+
+# Function workers and action workers.
+SOFT_TO_HARD_SECONDS = 5.0  # wall clock past a call's own limit before its worker is killed
+WORKER_FRAME_CALLS_MAX = 16  # calls handed to one worker at once
+WORKER_QUEUE_CALLS_MAX = 10_000  # waiting calls; beyond it a call is refused as overloaded
+WORKER_RESTART_CALLS = 100_000  # a worker is replaced after so many calls, so a slow leak ends
+FRAME_BYTES_MAX = 256 * MIB
+CALL_DEPTH_MAX = 8
+MUTATION_ATTEMPTS_MAX = 3  # the third attempt is exclusive, so it cannot lose
+ACTION_WORKERS = 1
+ACTIONS_IN_FLIGHT_MAX = 1024
+ACTION_OPERATIONS_IN_FLIGHT_MAX = 64
+
+# Live queries.
+CACHE_BYTES_MAX = 100 * MIB
+CLOCK_RESULT_SECONDS_MAX = 15.0  # a cached result that read the clock expires
+UNSENT_TRANSITIONS_MAX = 2  # then results coalesce
+UNSENT_BYTES_MAX = 64 * MIB  # then the socket is closed
+QUEUED_MUTATIONS_MAX = 1000
+SOCKET_MESSAGE_BYTES_MAX = 64 * MIB
+QUERIES_PER_SESSION_MAX = 10_000
+PING_SECONDS = 15.0
+SOCKET_SILENCE_SECONDS_MAX = 120.0
+SESSION_REQUEST_DAYS = 14
+SESSION_REQUESTS_MAX = 4_000  # kept a session
+
+# HTTP.
+HTTP_BODY_BYTES_MAX = 16 * MIB + 2000
+HTTP_TIMEOUT_SECONDS = 300.0
+
+# Scheduling.
+SCHEDULE_HORIZON_SECONDS = 5 * 365 * 24 * 3600
+SCHEDULED_FUNCTIONS_MAX = 1000  # a mutation
+SCHEDULED_ARGS_BYTES_MAX = 16 * MIB  # a mutation
+SCHEDULER_ROWS_IN_MEMORY_MAX = 10_000  # a queue; the rest stays in the index until these have run
+SCHEDULED_ROW_DAYS = 7
+SCHEDULED_RUNS_IN_FLIGHT_MAX = 64
+
+# Logs.
+LOG_LINES_MAX = 256
+LOG_LINE_CHARS_MAX = 32_768
+LOG_RING_ENTRIES = 4096
+
+# Reads that a push does while the app keeps serving.
+BACKFILL_ROWS_PER_COMMIT = 1000
+
+
+@dataclass(frozen=True)
+class FunctionLimits:
+    """Bounds of one query or mutation, nested calls included; `timeout_seconds` counts CPU time of user code.
+
+    Source of the values: convex-backend crates/common/src/knobs.rs and docs production/state/limits.
+    """
+
+    timeout_seconds: float = 1.0
+    action_timeout_seconds: float = 600.0
+    memory_bytes: int = 512 * MIB
+    args_bytes: int = 16 * MIB
+    result_bytes: int = 16 * MIB
+    documents_read: int = 32_000
+    bytes_read: int = 16 * MIB
+    ranges_read: int = 4096
+    documents_written: int = 16_000
+    bytes_written: int = 16 * MIB
+
+    def override(self, values: dict[str, float]) -> FunctionLimits:
+        """Replace bounds by name.
+
+        Raises:
+            ConvexpyError: a name that is no bound; the text lists the known ones.
+        """
+        known = {field.name for field in fields(self)}
+        if unknown := sorted(set(values) - known):
+            raise ConvexpyError(f"limits.{unknown[0]} is no limit. Known limits: {', '.join(sorted(known))}.")
+        return replace(self, **{name: type(getattr(self, name))(value) for name, value in values.items()})

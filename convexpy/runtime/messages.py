@@ -1,0 +1,74 @@
+"""What server, committer and workers say to one another: msgpack arrays, passed on undecoded where possible.
+
+Every Struct is `array_like`, so fields are positional on the wire; all processes of a server run the same code.
+A frame on a socket is a 4-byte big-endian length and one msgpack value.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Raw, Struct
+
+from convexpy.transactions.commit_messages import Reads
+
+CallKind = Literal["query", "mutation", "action", "httpAction", "job", "system"]
+Format = Literal["convex_encoded_json", "json", "export_json"]
+
+
+class Call(Struct, array_like=True, kw_only=True):
+    """One execution asked of a worker."""
+
+    id: int  # chosen by the server, unique while it lives
+    kind: CallKind | Literal["any"]  # "any": the function's own kind decides (admin)
+    component: str  # path of the component instance, "" is the app
+    path: str  # "module:name"; a system function's name for kind "system"; the row's id for kind "job"
+    args: bytes  # convex-encoded JSON of one object; for kind "system" msgpack
+    format: Format = "convex_encoded_json"  # of the result
+    identity: bytes | None = None  # JSON of the user's identity
+    is_internal_allowed: bool = False  # admin, scheduler, server code
+    generation: int = 0
+    min_ts: int = 0  # the snapshot must not be older
+    seed: bytes = b""  # 16 bytes; ids and randomness of the call come from it
+    now_ns: int = 0  # the call's one instant
+    request_id: str = ""
+    session: tuple[str, int] | None = None  # (session id, request number): answered once
+    journal: str | None = None
+    is_redacted: bool = False  # production: texts of ordinary errors stay here
+    preset_outcome: bytes | None = None  # kind "job" after a hard kill: skip the function, complete with this outcome
+    job_id: str | None = None  # the scheduled function that this call runs for
+
+
+class JobHint(Struct, array_like=True):
+    """A scheduled function that the call wrote: enough to start it without reading the row."""
+
+    id: str
+    component: str
+    due_ns: int
+    is_action: bool
+    lane: str | None
+    queue: str | None
+
+
+class Reply(Struct, array_like=True, kw_only=True):
+    """What came of a call."""
+
+    id: int
+    is_ok: bool
+    value: bytes = b"null"  # JSON in the asked format; for kind "system" msgpack
+    error: str = ""
+    error_data: bytes | None = None  # JSON, only for a ConvexError
+    log_lines: list[str] = []
+    snapshot_ts: int = 0
+    reads: Reads | None = None  # queries only
+    commit: Raw | None = None  # a CommitRequest, for the committer; None: nothing to write
+    jobs: list[JobHint] = []
+    canceled_jobs: list[str] = []
+    recorded_ts: int | None = None  # answered from the session's record: the original commit timestamp
+    journal: str | None = None
+    used_time: bool = False
+    used_identity: bool = False
+    is_system_error: bool = False  # not the function's fault: may be retried, never shown
+    user_seconds: float = 0.0
+    kind: str = ""  # the function's own kind, "" where it was not found
+    http: Raw | None = None

@@ -1,0 +1,138 @@
+"""The LMDB environment: snapshots for every process, write batches for the committer alone.
+
+A snapshot is an LMDB read transaction. It must be short: while it is open LMDB cannot reuse freed pages and the file
+grows (py-lmdb: docs/index.rst). Values are copied out, so they outlive it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import lmdb
+
+from convexpy.limits import MAP_BYTES, READERS_MAX
+from convexpy.storage.keys import decode_ts, encode_ts
+
+LAST_COMMIT_TS = b"last_commit_ts"
+CATALOG_TS = b"catalog_ts"
+INSTANCE_SECRET = b"instance_secret"
+
+StoreError = lmdb.Error
+
+
+class Snapshot:
+    """The database as it is at `ts`, for as long as this object is open."""
+
+    __slots__ = ("_documents", "_indexes", "_log", "_transaction", "catalog_ts", "ts")
+
+    def __init__(self, store: LmdbStore) -> None:
+        self._transaction = store.environment.begin()
+        self._documents, self._indexes, self._log = store.documents, store.indexes, store.log
+        meta = store.meta
+        # Read inside the transaction: another process may commit between two calls.
+        self.ts = decode_ts(self._transaction.get(LAST_COMMIT_TS, db=meta) or encode_ts(0))
+        self.catalog_ts = decode_ts(self._transaction.get(CATALOG_TS, db=meta) or encode_ts(0))
+
+    def document(self, key: bytes) -> bytes | None:
+        """Read one stored document: u64 commit timestamp ‖ packed fields."""
+        found: bytes | None = self._transaction.get(key, db=self._documents)
+        return found
+
+    def document_entries(self, start: bytes, end: bytes, descending: bool) -> Iterator[tuple[bytes, bytes]]:
+        """Documents with `start <= key < end`, in key order or its reverse."""
+        return _walk(self._transaction, self._documents, start, end, descending)
+
+    def index_keys(self, start: bytes, end: bytes, descending: bool) -> Iterator[bytes]:
+        """Index entries with `start <= key < end`, in key order or its reverse."""
+        for key, _ in _walk(self._transaction, self._indexes, start, end, descending):
+            yield key
+
+    def log_entries(self, from_ts: int, to_ts: int) -> Iterator[tuple[int, bytes]]:
+        """Log values of the commits with `from_ts <= ts < to_ts`, in commit order."""
+        for key, value in _walk(self._transaction, self._log, encode_ts(from_ts), encode_ts(to_ts), False):
+            yield decode_ts(key), value
+
+    def close(self) -> None:
+        self._transaction.abort()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._transaction.abort()
+
+
+def _walk(transaction: Any, database: Any, start: bytes, end: bytes, descending: bool) -> Iterator[tuple[bytes, bytes]]:
+    with transaction.cursor(db=database) as cursor:
+        if descending:
+            found = cursor.prev() if cursor.set_range(end) else cursor.last()
+            while found:
+                key = cursor.key()
+                if key < start:
+                    return
+                yield key, cursor.value()
+                found = cursor.prev()
+        else:
+            found = cursor.set_range(start)
+            while found:
+                key = cursor.key()
+                if key >= end:
+                    return
+                yield key, cursor.value()
+                found = cursor.next()
+
+
+class LmdbStore:
+    """One opened environment. Exactly one process may hold a writable one (the data folder's lock sees to it).
+
+    Args:
+        folder: holds `data.mdb`.
+        readonly: workers read; only the committer writes.
+        sync: False only in tests: a crash of the machine may then corrupt the file.
+        metasync: False with `--durability=relaxed`: power loss may cost the last commits, never integrity.
+    """
+
+    def __init__(self, folder: Path, *, readonly: bool, sync: bool = True, metasync: bool = True) -> None:
+        self.folder = folder
+        self.readonly = readonly
+        self.environment = lmdb.open(
+            str(folder / "data.mdb"),
+            subdir=False,
+            map_size=MAP_BYTES,
+            max_dbs=8,
+            max_readers=READERS_MAX,
+            readonly=readonly,
+            create=not readonly,
+            sync=sync,
+            metasync=metasync,
+            lock=True,
+            readahead=True,
+            max_spare_txns=4,
+        )
+        self.meta = self._database(b"meta")
+        self.documents = self._database(b"documents")
+        self.indexes = self._database(b"indexes")
+        self.log = self._database(b"log")
+
+    def _database(self, name: bytes) -> Any:
+        return self.environment.open_db(name, create=not self.readonly)
+
+    def snapshot(self) -> Snapshot:
+        """Begin a read transaction at the latest commit."""
+        return Snapshot(self)
+
+    def sync(self) -> None:
+        """Force everything committed to disk."""
+        self.environment.sync(True)
+
+    def clear_stale_readers(self) -> int:
+        """Free the reader slots of processes that died; returns how many."""
+        return int(self.environment.reader_check())
+
+    def close(self) -> None:
+        self.environment.close()

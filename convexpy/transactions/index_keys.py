@@ -1,0 +1,44 @@
+"""A document's place in an index, and the part of an index that a range of values covers.
+
+Sort keys concatenate the encoded values of the index's fields and of `_creationTime`. Encoded values are
+self-delimiting and no tag reaches 0xff, so `key + 0xff` is above everything that begins with `key`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from convexpy.limits import SORT_KEY_BYTES_MAX
+from convexpy.storage.keys import ID_BYTES
+from convexpy.transactions.catalog_entries import IndexInfo
+from convexpy.values import UNSET, sort_key
+
+ABOVE = b"\xff"
+_ABOVE_ANY_ID = b"\xff" * (ID_BYTES + 1)
+
+
+class IndexBounds(NamedTuple):
+    """A half-open range of full (uncut) sort keys: `start <= key < end`."""
+
+    start: bytes = b""
+    end: bytes = ABOVE
+
+
+def sort_key_of(index: IndexInfo, fields: dict[str, Any]) -> bytes:
+    """A document's full sort key in an index. A missing or non-object step of a dotted path is a missing value."""
+    parts = []
+    for path in index.paths:
+        value: Any = fields
+        for name in path:
+            value = value.get(name, UNSET) if type(value) is dict else UNSET
+        parts.append(sort_key(value))
+    parts.append(sort_key(fields["_creationTime"]))
+    return b"".join(parts)
+
+
+def stored_range(prefix: bytes, bounds: IndexBounds) -> tuple[bytes, bytes]:
+    """The stored keys that may hold entries within `bounds`; groups of cut keys are covered whole."""
+    start, end = bounds
+    if len(end) > SORT_KEY_BYTES_MAX:
+        end = end[:SORT_KEY_BYTES_MAX] + _ABOVE_ANY_ID
+    return prefix + start[:SORT_KEY_BYTES_MAX], prefix + end

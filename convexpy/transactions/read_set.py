@@ -1,0 +1,59 @@
+"""What a transaction has read, as keys and key ranges.
+
+A read set holds key ranges, not documents: a query that scanned the empty range of unread messages depends on there
+being none, so an insert into that range is a conflict although no document it saw has changed.
+
+The committer asks whether a transaction may commit, the query cache whether a result still holds. Both get the same
+answer: a write that makes a mutation retry is exactly a write that makes a subscribed query update.
+"""
+
+from __future__ import annotations
+
+from convexpy.transactions.commit_messages import Reads
+
+
+class ReadRange:
+    """One range that is being consumed; `start` and `end` move as rows are read."""
+
+    __slots__ = ("end", "start")
+
+    def __init__(self, start: bytes, end: bytes) -> None:
+        self.start, self.end = start, end
+
+
+class ReadSet:
+    """Keys and ranges read so far. Reads are added, never taken back, not even by a rollback."""
+
+    __slots__ = ("_points", "_ranges")
+
+    def __init__(self) -> None:
+        self._points: set[bytes] = set()
+        self._ranges: list[ReadRange] = []
+
+    def add_point(self, key: bytes) -> None:
+        """Record that the document at `key` was looked at, whether or not it was there."""
+        self._points.add(key)
+
+    def open_range(self, start: bytes, end: bytes) -> ReadRange:
+        """Record a half-open range; the caller moves its bounds while it consumes rows."""
+        read = ReadRange(start, end)
+        self._ranges.append(read)
+        return read
+
+    @property
+    def range_count(self) -> int:
+        """Ranges and points so far, before overlapping ones are merged."""
+        return len(self._points) + len(self._ranges)
+
+    def merged(self) -> Reads:
+        """The whole set, ranges disjoint and in key order."""
+        ranges: list[tuple[bytes, bytes]] = []
+        for start, end in sorted((read.start, read.end) for read in self._ranges):
+            if start >= end:
+                continue
+            if ranges and start <= ranges[-1][1]:
+                if end > ranges[-1][1]:
+                    ranges[-1] = (ranges[-1][0], end)
+            else:
+                ranges.append((start, end))
+        return Reads(list(self._points), ranges)

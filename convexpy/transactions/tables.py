@@ -1,0 +1,119 @@
+"""Finds tables for a transaction, and creates them: rows of `_tables`, written like any other document.
+
+Numbers are taken from the last row in use, which is thereby read: of two transactions that create tables at the same
+time one conflicts and runs again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convexpy.storage.keys import ID_BYTES
+from convexpy.transactions.catalog import table_from_row
+from convexpy.transactions.catalog_entries import TableInfo
+from convexpy.transactions.index_keys import IndexBounds
+from convexpy.transactions.system_tables import (
+    FIRST_USER_INDEX,
+    FIRST_USER_KEYSPACE,
+    FIRST_USER_TABLE_NUMBER,
+    TABLES,
+)
+from convexpy.transactions.transaction import Transaction
+from convexpy.values import decode_id, index_key
+
+
+def find_table(transaction: Transaction, namespace: int, name: str) -> TableInfo | None:
+    """The table of that name; its absence is recorded as read, so that its creation is noticed."""
+    found = transaction.catalog.by_name.get((namespace, name)) or transaction.new_tables.get((namespace, name))
+    if found is None:
+        for _ in transaction.scan(TABLES, TABLES.indexes["by_name"], _exactly(namespace, name)):
+            raise AssertionError("the catalog lacks a table that the snapshot has")
+    return found
+
+
+def table_of_number(transaction: Transaction, namespace: int, number: int) -> TableInfo | None:
+    """The table whose number document ids of this namespace carry."""
+    found = transaction.catalog.by_number.get((namespace, number))
+    if found is not None:
+        return found
+    for table in transaction.new_tables.values():
+        if table.namespace == namespace and table.number == number:
+            return table
+    return None
+
+
+def ensure_table(transaction: Transaction, namespace: int, name: str) -> TableInfo:
+    """The table of that name, created with its creation time index if there is none."""
+    found = find_table(transaction, namespace, name)
+    if found is not None:
+        return found
+    keyspace = _next(transaction, "by_keyspace", "keyspace", FIRST_USER_KEYSPACE)
+    index_keyspace = next_index_keyspace(transaction)
+    number = FIRST_USER_TABLE_NUMBER
+    last = transaction.scan(TABLES, TABLES.indexes["by_number"], _namespace_only(namespace), descending=True)
+    for row in last:
+        number = max(number, row["number"] + 1)
+        break
+    last.close()  # type: ignore[attr-defined]
+    row = {
+        "namespace": namespace,
+        "name": name,
+        "number": number,
+        "keyspace": keyspace,
+        "last_index": index_keyspace,
+        "indexes": [{"name": "by_creation_time", "fields": [], "keyspace": index_keyspace, "state": "ready"}],
+    }
+    internal_id = transaction.new_id(TABLES)
+    transaction.insert(TABLES, row, internal_id)
+    table = table_from_row(row, internal_id)
+    transaction.new_tables[(namespace, name)] = table
+    return table
+
+
+def next_index_keyspace(transaction: Transaction) -> int:
+    """The lowest index number that was never given out."""
+    return _next(transaction, "by_last_index", "last_index", FIRST_USER_INDEX)
+
+
+def change_indexes(transaction: Transaction, table: TableInfo, indexes: list[dict[str, Any]]) -> TableInfo:
+    """Give a table another list of indexes; whoever writes to the table meanwhile conflicts with this.
+
+    Args:
+        indexes: `{"name", "fields", "keyspace", "state"}` each; new ones have numbers of `next_index_keyspace`.
+    """
+    row = transaction.get(TABLES, table.row_id)
+    assert row is not None, f"table {table.name} has no row"
+    row["indexes"] = indexes
+    row["last_index"] = max(row["last_index"], *(entry["keyspace"] for entry in indexes))
+    transaction.replace(TABLES, table.row_id, row)
+    changed = table_from_row(row, table.row_id)
+    transaction.new_tables[(table.namespace, table.name)] = changed
+    return changed
+
+
+def decode_own_id(transaction: Transaction, namespace: int, document_id: str) -> tuple[TableInfo | None, bytes]:
+    """The table (None: unknown in this namespace) and internal id that a document id names.
+
+    Raises:
+        InvalidId: the string is no id at all.
+    """
+    number, internal_id = decode_id(document_id)
+    assert len(internal_id) == ID_BYTES
+    return table_of_number(transaction, namespace, number), internal_id
+
+
+def _next(transaction: Transaction, index: str, field: str, first: int) -> int:
+    rows = transaction.scan(TABLES, TABLES.indexes[index], IndexBounds(), descending=True)
+    for row in rows:
+        return max(first, int(row[field]) + 1)
+    return first
+
+
+def _exactly(namespace: int, name: str) -> IndexBounds:
+    key = index_key([namespace, name])
+    return IndexBounds(key, key + b"\xff")
+
+
+def _namespace_only(namespace: int) -> IndexBounds:
+    key = index_key([namespace])
+    return IndexBounds(key, key + b"\xff")

@@ -1,0 +1,318 @@
+"""One transaction: reads at a snapshot, pending writes on top, and the request that would commit it.
+
+Everything it looks at goes into its read set, exactly as far as it was consumed; everything it writes is visible to
+its later reads and to nobody else. Schemas, components' names and function semantics are above this room: a namespace
+is an opaque number here.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec import Struct
+
+from convexpy.errors import LimitExceeded
+from convexpy.limits import FunctionLimits
+from convexpy.storage.keys import ID_BYTES, decode_ts, document_key, is_cut, successor
+from convexpy.storage.lmdb_store import Snapshot
+from convexpy.transactions.catalog import Catalog
+from convexpy.transactions.catalog_entries import IndexInfo, TableInfo
+from convexpy.transactions.commit_messages import CommitRequest, Reads
+from convexpy.transactions.index_keys import IndexBounds, sort_key_of, stored_range
+from convexpy.transactions.read_set import ReadSet
+from convexpy.transactions.system_tables import CATALOG_KEYSPACES
+from convexpy.transactions.write_set import ABSENT, Version, WriteSet, version_of
+from convexpy.values import encode_id, new_internal_id, pack, unpack
+
+Document = dict[str, Any]
+
+
+class Usage(Struct):
+    """What a transaction has used of its limits."""
+
+    documents_read: int = 0
+    bytes_read: int = 0
+
+
+class Transaction:
+    """Reads and writes of one function run, nested calls included.
+
+    Args:
+        snapshot: stays open for the transaction's life; `begin_ts` is its timestamp.
+        seed: 16 bytes; ids of inserted documents come from it.
+        now_ms: the run's instant; creation times begin at it or at the snapshot, whichever is later.
+    """
+
+    def __init__(
+        self, snapshot: Snapshot, catalog: Catalog, limits: FunctionLimits, seed: bytes, now_ms: int
+    ) -> None:
+        self.begin_ts = snapshot.ts
+        self.catalog = catalog
+        self.usage = Usage()
+        self.is_unlimited = False
+        self._snapshot = snapshot
+        self._limits = limits
+        self._id_random = random.Random(b"ids" + seed)
+        self._now_ms = now_ms
+        self._next_creation_time = float(max(now_ms, snapshot.ts // 1_000_000 + 1))
+        self._reads = ReadSet()
+        self._writes = WriteSet()
+        self.new_tables: dict[tuple[int, str], TableInfo] = {}
+
+    # --- reads
+
+    def get(self, table: TableInfo, internal_id: bytes) -> Document | None:
+        """Read one document; an absent one is recorded as read too."""
+        key = document_key(table.keyspace, internal_id)
+        self._reads.add_point(key)
+        self._check_range_count()
+        pending = self._writes.pending(key)
+        if pending is not None:
+            return self._read_packed(table, pending.current.packed)
+        raw = self._snapshot.document(key)
+        return None if raw is None else self._read_packed(table, raw[8:])
+
+    def commit_ts_of(self, table: TableInfo, internal_id: bytes) -> int | None:
+        """Timestamp of the commit that last wrote a stored document."""
+        raw = self._snapshot.document(document_key(table.keyspace, internal_id))
+        return None if raw is None else decode_ts(raw)
+
+    def _read_packed(self, table: TableInfo, packed: bytes | None) -> Document | None:
+        if packed is None:
+            return None
+        if not table.is_system:
+            usage = self.usage
+            usage.documents_read += 1
+            usage.bytes_read += len(packed)
+            if not self.is_unlimited:
+                self._check_read_limits()
+        return unpack(packed)  # type: ignore[return-value]
+
+    def _check_read_limits(self) -> None:
+        limits, usage = self._limits, self.usage
+        if usage.documents_read > limits.documents_read:
+            raise LimitExceeded(
+                f"Too many documents read in a single function execution (limit: {limits.documents_read}). "
+                f"Consider using smaller limits in your queries, paginating your queries, or using indexed queries "
+                f"with a selective index range expression."
+            )
+        if usage.bytes_read > limits.bytes_read:
+            raise LimitExceeded(
+                f"Too many bytes read in a single function execution (limit: {limits.bytes_read} bytes). "
+                f"Consider using smaller limits in your queries, paginating your queries, or using indexed queries "
+                f"with a selective index range expression."
+            )
+
+    def _check_range_count(self) -> None:
+        if self._reads.range_count > self._limits.ranges_read and not self.is_unlimited:
+            merged = self._reads.merged()
+            if len(merged.points) + len(merged.ranges) > self._limits.ranges_read:
+                raise LimitExceeded(
+                    f"Too many reads in a single function execution (limit: {self._limits.ranges_read}). "
+                    f"Read neighbouring documents with one index range instead of one by one."
+                )
+
+    def scan(
+        self, table: TableInfo, index: IndexInfo, bounds: IndexBounds, descending: bool = False
+    ) -> Iterator[Document]:
+        """Documents of one index range, in index order or its reverse.
+
+        Nothing is read before the first row is asked for, and the read set covers just what was consumed.
+        """
+        start, end = stored_range(index.prefix, bounds)
+        own = self._writes.entries_between(index.keyspace, start, end)
+        stored = self._snapshot.index_keys(start, end, descending)
+        read = self._open_read(start, end, descending)
+        group: list[bytes] = []
+        for key in _merge(self._without_pending(stored, table), own, descending):
+            if group and key[:-ID_BYTES] != group[0][:-ID_BYTES]:
+                yield from self._cut_group(table, index, group, bounds, descending)
+                group = []
+            _consume(read, key, descending)
+            if is_cut(key):
+                group.append(key)
+                continue
+            document = self._document_of_entry(table, key)
+            if document is not None:
+                yield document
+        if group:
+            yield from self._cut_group(table, index, group, bounds, descending)
+        read.start, read.end = start, end
+
+    def scan_by_id(self, table: TableInfo, start: bytes, end: bytes, descending: bool = False) -> Iterator[Document]:
+        """Documents with `start <= id < end`, in id order or its reverse."""
+        first, last = table.prefix + start, table.prefix + end
+        own = self._writes.documents_between(first, last)
+        stored = (key for key, _ in self._snapshot.document_entries(first, last, descending))
+        read = self._open_read(first, last, descending)
+        for key in _merge(self._without_pending(stored, table), own, descending):
+            _consume(read, key, descending)
+            document = self._document_of_entry(table, key)
+            if document is not None:
+                yield document
+        read.start, read.end = first, last
+
+    def _open_read(self, start: bytes, end: bytes, descending: bool) -> Any:
+        read = self._reads.open_range(end, end) if descending else self._reads.open_range(start, start)
+        self._check_range_count()
+        return read
+
+    def _without_pending(self, keys: Iterator[bytes], table: TableInfo) -> Iterator[bytes]:
+        for key in keys:
+            if self._writes.pending(table.prefix + key[-ID_BYTES:]) is None:
+                yield key
+
+    def _document_of_entry(self, table: TableInfo, entry: bytes) -> Document | None:
+        key = table.prefix + entry[-ID_BYTES:]
+        pending = self._writes.pending(key)  # asked again: the caller may write while it iterates
+        if pending is not None:
+            return self._read_packed(table, pending.current.packed)
+        raw = self._snapshot.document(key)
+        assert raw is not None, f"index entry {entry.hex()} has no document"
+        return self._read_packed(table, raw[8:])
+
+    def _cut_group(
+        self, table: TableInfo, index: IndexInfo, entries: list[bytes], bounds: IndexBounds, descending: bool
+    ) -> Iterator[Document]:
+        """Entries whose stored keys are equal where they were cut: ordered and filtered by their rows' full keys."""
+        rows = []
+        for entry in entries:
+            document = self._document_of_entry(table, entry)
+            if document is not None:
+                full_key = sort_key_of(index, document)
+                if bounds.start <= full_key < bounds.end:
+                    rows.append((full_key, entry, document))
+        rows.sort(key=lambda row: row[:2], reverse=descending)
+        for _, _, document in rows:
+            yield document
+
+    # --- writes
+
+    def new_id(self, table: TableInfo) -> bytes:
+        """An id that no document has had, in rough order of time so that neighbours in time are neighbours on disk."""
+        return new_internal_id(self._id_random.randbytes(8), self._now_ms)
+
+    def insert(self, table: TableInfo, fields: Document, internal_id: bytes | None = None) -> str:
+        """Add a document; returns its id. `fields` holds neither `_id` nor `_creationTime`."""
+        if internal_id is None:
+            internal_id = self.new_id(table)
+        document_id = encode_id(table.number, internal_id)
+        creation_time = self._next_creation_time
+        self._next_creation_time = math.nextafter(creation_time, math.inf)
+        self._write(table, internal_id, {**fields, "_id": document_id, "_creationTime": creation_time})
+        return document_id
+
+    def replace(self, table: TableInfo, internal_id: bytes, document: Document) -> None:
+        """Store a new version of a document, `_id` and `_creationTime` included; an equal one writes nothing."""
+        self._write(table, internal_id, document)
+
+    def delete(self, table: TableInfo, internal_id: bytes) -> None:
+        """Remove a document."""
+        self._record_catalog_read(table)
+        stored = self._stored_version(table, internal_id)
+        self._writes.put(table, internal_id, stored, ABSENT)
+        self._check_write_limits()
+
+    def _write(self, table: TableInfo, internal_id: bytes, document: Document) -> None:
+        self._record_catalog_read(table)
+        packed = pack(document)
+        key = document_key(table.keyspace, internal_id)
+        pending = self._writes.pending(key)
+        stored = self._stored_version(table, internal_id) if pending is None else pending.stored
+        current = stored if pending is None else pending.current
+        if current.packed == packed:
+            return
+        self._writes.put(table, internal_id, stored, version_of(table, internal_id, packed, document))
+        self._check_write_limits()
+
+    def _record_catalog_read(self, table: TableInfo) -> None:
+        # A schema change or an index backfill touches this row, so it conflicts with every concurrent writer.
+        if not table.is_system and (table.namespace, table.name) not in self.new_tables:
+            self._reads.add_point(document_key(1, table.row_id))
+
+    def _stored_version(self, table: TableInfo, internal_id: bytes) -> Version:
+        key = document_key(table.keyspace, internal_id)
+        pending = self._writes.pending(key)
+        if pending is not None:
+            return pending.stored
+        self._reads.add_point(key)  # an id taken by another commit meanwhile is a conflict
+        raw = self._snapshot.document(key)
+        if raw is None:
+            return ABSENT
+        packed = raw[8:]
+        return version_of(table, internal_id, packed, unpack(packed))  # type: ignore[arg-type]
+
+    def _check_write_limits(self) -> None:
+        if self.is_unlimited:
+            return
+        limits, writes = self._limits, self._writes
+        if writes.documents_written > limits.documents_written:
+            raise LimitExceeded(
+                f"Too many writes in a single function execution (limit: {limits.documents_written}). "
+                f"Split the work over several mutations, for example with ctx.scheduler.run_after(0, …)."
+            )
+        if writes.bytes_written > limits.bytes_written:
+            raise LimitExceeded(
+                f"Too many bytes written in a single function execution (limit: {limits.bytes_written} bytes). "
+                f"Split the work over several mutations, for example with ctx.scheduler.run_after(0, …)."
+            )
+
+    # --- parts and whole
+
+    def savepoint(self) -> tuple[int, dict[tuple[int, str], TableInfo]]:
+        """A mark for `rollback`: the begin of a nested call."""
+        return self._writes.savepoint(), dict(self.new_tables)
+
+    def rollback(self, savepoint: tuple[int, dict[tuple[int, str], TableInfo]]) -> None:
+        """Take back the writes after a savepoint; what was read stays read."""
+        self._writes.rollback(savepoint[0])
+        self.new_tables = savepoint[1]
+
+    @property
+    def documents_written(self) -> int:
+        return self._writes.documents_written
+
+    @property
+    def bytes_written(self) -> int:
+        return self._writes.bytes_written
+
+    def reads(self) -> Reads:
+        """Everything looked at so far."""
+        return self._reads.merged()
+
+    def commit_request(self, function: str, generation: int) -> CommitRequest | None:
+        """What the committer needs; None where nothing would change."""
+        documents, puts, deletes, touches = self._writes.changes()
+        if not documents:
+            return None
+        is_catalog_change = any(int.from_bytes(write.key[:4], "big") in CATALOG_KEYSPACES for write in documents)
+        return CommitRequest(
+            self.begin_ts, generation, function, self.reads(), documents, puts, deletes, touches, is_catalog_change
+        )
+
+
+def _consume(read: Any, key: bytes, descending: bool) -> None:
+    if descending:
+        read.start = key
+    else:
+        read.end = successor(key)
+
+
+def _merge(stored: Iterator[bytes], own: list[bytes], descending: bool) -> Iterator[bytes]:
+    """Two ordered key streams as one, without reading ahead in `stored` more than one key."""
+    if not own:
+        yield from stored
+        return
+    position = len(own) - 1 if descending else 0
+    step = -1 if descending else 1
+    for key in stored:
+        while 0 <= position < len(own) and (own[position] > key if descending else own[position] < key):
+            yield own[position]
+            position += step
+        yield key
+    while 0 <= position < len(own):
+        yield own[position]
+        position += step

@@ -1,0 +1,133 @@
+"""What a transaction would write, visible to its own reads, with savepoints to take part of it back."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from typing import Any, NamedTuple
+
+from convexpy.storage.keys import document_key, index_entry_key
+from convexpy.transactions.catalog_entries import TableInfo
+from convexpy.transactions.commit_messages import DocumentWrite
+from convexpy.transactions.index_keys import sort_key_of
+
+
+class Version(NamedTuple):
+    """One state of a document: its packed bytes (None: absent) and its entries, by index keyspace."""
+
+    packed: bytes | None
+    entries: dict[int, bytes]
+
+
+ABSENT = Version(None, {})
+
+
+class PendingDocument:
+    """A document that this transaction has written: as the snapshot has it, and as it is now."""
+
+    __slots__ = ("current", "stored", "table")
+
+    def __init__(self, table: TableInfo, stored: Version) -> None:
+        self.table, self.stored, self.current = table, stored, stored
+
+
+def version_of(table: TableInfo, internal_id: bytes, packed: bytes, fields: dict[str, Any]) -> Version:
+    """A present document with its entry in each index of its table."""
+    entries = {
+        index.keyspace: index_entry_key(index.prefix, sort_key_of(index, fields), internal_id)
+        for index in table.indexes.values()
+    }
+    return Version(packed, entries)
+
+
+class WriteSet:
+    """Pending documents by key, and their index entries in key order."""
+
+    def __init__(self) -> None:
+        self._pending: dict[bytes, PendingDocument] = {}
+        self._entries: dict[int, list[bytes]] = {}
+        self._undo: list[tuple[bytes, Version | None]] = []
+        self.bytes_written = 0
+        self.documents_written = 0
+
+    def pending(self, key: bytes) -> PendingDocument | None:
+        """The pending state of one document, if this transaction has written it."""
+        return self._pending.get(key)
+
+    def put(self, table: TableInfo, internal_id: bytes, stored: Version, new: Version) -> None:
+        """Write one document version; `stored` is what the snapshot has (used at the first write of a document)."""
+        key = document_key(table.keyspace, internal_id)
+        document = self._pending.get(key)
+        if document is None:
+            document = self._pending[key] = PendingDocument(table, stored)
+            self._undo.append((key, None))
+        else:
+            self._undo.append((key, document.current))
+        self._replace_entries(document, new, was_pending=self._undo[-1][1] is not None)
+        self.documents_written += 1
+        self.bytes_written += len(new.packed or b"")
+
+    def _replace_entries(self, document: PendingDocument, new: Version, was_pending: bool) -> None:
+        if was_pending:
+            for keyspace, entry in document.current.entries.items():
+                ordered = self._entries[keyspace]
+                del ordered[bisect_left(ordered, entry)]
+        for keyspace, entry in new.entries.items():
+            insort(self._entries.setdefault(keyspace, []), entry)
+        document.current = new
+
+    def entries_between(self, keyspace: int, start: bytes, end: bytes) -> list[bytes]:
+        """This transaction's own entries of one index within a stored key range, ascending."""
+        ordered = self._entries.get(keyspace)
+        if not ordered:
+            return []
+        return ordered[bisect_left(ordered, start) : bisect_left(ordered, end)]
+
+    def documents_between(self, start: bytes, end: bytes) -> list[bytes]:
+        """Keys of pending documents that are present, within a document key range, ascending."""
+        if not self._pending:
+            return []
+        return sorted(
+            key
+            for key, document in self._pending.items()
+            if start <= key < end and document.current.packed is not None
+        )
+
+    def savepoint(self) -> int:
+        """A mark that `rollback` can return to."""
+        return len(self._undo)
+
+    def rollback(self, savepoint: int) -> None:
+        """Take back every write after the savepoint."""
+        while len(self._undo) > savepoint:
+            key, previous = self._undo.pop()
+            document = self._pending[key]
+            self.documents_written -= 1
+            self.bytes_written -= len(document.current.packed or b"")
+            if previous is None:
+                for keyspace, entry in document.current.entries.items():
+                    ordered = self._entries[keyspace]
+                    del ordered[bisect_left(ordered, entry)]
+                del self._pending[key]
+            else:
+                self._replace_entries(document, previous, was_pending=True)
+
+    def changes(self) -> tuple[list[DocumentWrite], list[bytes], list[bytes], list[bytes]]:
+        """Net effect against the snapshot: documents, index puts, deletes, and entries that stay where they are."""
+        documents: list[DocumentWrite] = []
+        puts: list[bytes] = []
+        deletes: list[bytes] = []
+        touches: list[bytes] = []
+        for key, document in self._pending.items():
+            stored, current = document.stored, document.current
+            if stored.packed == current.packed:
+                continue
+            documents.append(DocumentWrite(key, current.packed, stored.packed))
+            for keyspace, entry in current.entries.items():
+                if stored.entries.get(keyspace) == entry:
+                    touches.append(entry)
+                else:
+                    puts.append(entry)
+            deletes.extend(
+                entry for keyspace, entry in stored.entries.items() if current.entries.get(keyspace) != entry
+            )
+        return documents, puts, deletes, touches
