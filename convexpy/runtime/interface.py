@@ -117,7 +117,8 @@ class Backend(Protocol):
             session: (session id, request number). Seen before with success: the recorded outcome, nothing runs.
         """
 
-    async def action(self, request: FunctionRequest) -> Outcome: ...
+    async def action(self, request: FunctionRequest) -> Outcome:
+        """Run at most once; a worker that dies on the way is an error outcome, as raising makes clients send again."""
 
     async def any_function(self, request: FunctionRequest) -> Outcome:
         """Run a function of any kind; its definition decides which. Internal ones only with `is_admin`."""

@@ -1,0 +1,436 @@
+"""One client's side of the sync protocol as a state machine: no socket, no task, no clock.
+
+Client messages and the outcomes of effects go in; `effects` and `outgoing` come out, and a transport moves both. After
+every event:
+
+  1. a transition starts at the version at which the one before it ended;
+  2. all that the client holds was read at one timestamp, the end of the last transition;
+  3. a transition's timestamp is at or after every commit the client has had a response for;
+  4. after every response to a mutation or action follows a transition, if only an empty one.
+
+A transition needs a timestamp at which all results hold. Where there is none, one round waits for each stale result to
+come back once. If there is still none, because commits keep landing, a second round runs all queries together at one
+snapshot: that is always a timestamp. So a client's news is at most two runs old, however busy the database is.
+
+Source: wire-protocol 0, 2, 3; convex-js src/browser/sync/protocol.ts; DESIGN 7.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from hashlib import sha256
+from typing import assert_never
+
+import msgspec
+from msgspec import Struct, structs
+
+from convexpy.errors import InvalidRequest, Unauthenticated
+from convexpy.limits import QUERIES_PER_SESSION_MAX, QUEUED_MUTATIONS_MAX
+from convexpy.runtime.function_path import canonical_path
+from convexpy.runtime.identity import ANONYMOUS, Authenticator, Caller
+from convexpy.runtime.interface import Backend, FunctionRequest, Outcome
+from convexpy.runtime.timestamps import decode_ts
+from convexpy.sync import messages
+from convexpy.sync.messages import StateVersion
+from convexpy.sync.outgoing import Outgoing
+from convexpy.sync.query_set import ClientQuery, QuerySet, modifications
+
+ACTIONS_IN_FLIGHT_PER_CLIENT_MAX = QUEUED_MUTATIONS_MAX
+
+
+class RunMutation(Struct, frozen=True):
+    """Effect: run it, then call `mutation_ended`. The next one is asked for only then."""
+
+    request_id: int
+    request: FunctionRequest
+    session: tuple[str, int] | None
+
+
+class RunAction(Struct, frozen=True):
+    """Effect: run it beside whatever else runs, then call `action_ended`."""
+
+    request_id: int
+    request: FunctionRequest
+
+
+class RunTogether(Struct, frozen=True):
+    """Effect: run all of them at one snapshot, then call `ran_together`."""
+
+    requests: list[FunctionRequest]
+
+
+class VerifyToken(Struct, frozen=True):
+    """Effect: verify a user's token, then call `token_verified` or `token_refused`, before the next client message."""
+
+    token: str
+
+
+Effect = RunMutation | RunAction | RunTogether | VerifyToken
+
+
+class Close(Struct, frozen=True):
+    """How the socket is to be closed, once everything outgoing is sent."""
+
+    code: int
+    reason: str = ""
+
+
+INTERNAL_ERROR = Close(1011, "InternalServerError")
+
+
+class _SecondRound(Struct):
+    """What runs together, and the version that the transition made of it will end at but for its timestamp."""
+
+    queries: list[ClientQuery]
+    removed: list[int]
+    query_set: int
+    identity: int
+
+
+class SyncState:
+    """One connection. `entry_changed` only notes that something is due; `advance` does it.
+
+    Args:
+        backend: asked for `live` and `published_ts` only.
+        wake: called whenever an entry changed, so `advance` should be called soon.
+    """
+
+    def __init__(self, backend: Backend, authenticator: Authenticator, wake: Callable[[], object]) -> None:
+        self.effects: deque[Effect] = deque()
+        self.outgoing = Outgoing()
+        self.closing: Close | None = None
+        self._backend = backend
+        self._authenticator = authenticator
+        self._wake = wake
+
+        self._session_id: str | None = None
+        self._skew_ms: int | None = None
+        self._caller: Caller = ANONYMOUS
+        self._is_verifying = False
+
+        self._queries = QuerySet(backend.live, self)
+        self._query_set_version = 0
+        self._identity_version = 0
+        self._sent = StateVersion()
+
+        self._mutations: deque[RunMutation] = deque()
+        self._is_mutating = False
+        self._actions_in_flight = 0
+        self._answered_ts = 0
+        self._held_responses: list[tuple[int, bytes]] = []
+
+        self._is_transition_owed = False
+        self._is_touched = False
+        self._first_round: dict[int, Outcome | None] | None = None  # stale results, by query id
+        self._first_round_ts = 0
+        self._second_round: _SecondRound | None = None
+
+    # --- what the client says ---
+
+    def receive(self, text: str, now_ns: int) -> None:
+        """Take one text frame."""
+        if self.closing is not None:
+            return
+        assert not self._is_verifying, "a client message came in before a token's verification ended"
+        try:
+            message = messages.decode_client_message(text)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            self._fail(f"Received Invalid JSON on websocket: {error}")
+            return
+        match message:
+            case messages.Mutation():
+                self._receive_mutation(message, now_ns)
+            case messages.ModifyQuerySet():
+                self._modify_query_set(message)
+            case messages.Action():
+                self._receive_action(message, now_ns)
+            case messages.Authenticate():
+                self._authenticate(message)
+            case messages.Connect():
+                self._connect(message, now_ns)
+            case messages.Event():
+                pass
+            case _:
+                assert_never(message)
+
+    def receive_binary(self) -> None:
+        """Take a binary frame, which the protocol does not have."""
+        self.close(INTERNAL_ERROR)
+
+    def _connect(self, message: messages.Connect, now_ns: int) -> None:
+        try:
+            observed_ts = 0 if message.maxObservedTimestamp is None else decode_ts(message.maxObservedTimestamp)
+        except ValueError as error:
+            self._fail(f"Received Invalid JSON on websocket: {error}")
+            return
+        if observed_ts > self._backend.published_ts:
+            # The client knows a later database than this one: another deployment's, or one restored from a backup.
+            self.close(INTERNAL_ERROR)
+            return
+        self._session_id = str(message.sessionId)
+        if message.clientTs is not None:
+            self._skew_ms = int(message.clientTs) - now_ns // 1_000_000
+
+    def _modify_query_set(self, message: messages.ModifyQuerySet) -> None:
+        if message.baseVersion != self._query_set_version:
+            self._fail(
+                f"Base version {message.baseVersion} passed up doesn't match the current version "
+                f"{self._query_set_version}"
+            )
+            return
+        if message.newVersion <= message.baseVersion:
+            self.close(INTERNAL_ERROR)
+            return
+        for modification in message.modifications:
+            is_known = modification.queryId in self._queries
+            if isinstance(modification, messages.Remove):
+                if not is_known:
+                    self.close(INTERNAL_ERROR)
+                    return
+                self._queries.remove(modification.queryId)
+                continue
+            if is_known or not self._may_name(modification.componentPath):
+                self.close(INTERNAL_ERROR)
+                return
+            if len(self._queries) >= QUERIES_PER_SESSION_MAX:
+                self.close(Close(1013, "TooManyQueriesInQuerySet"))
+                return
+            request = self._request(modification, request_id="")
+            self._queries.add(modification.queryId, structs.replace(request, journal=modification.journal))
+        self._query_set_version = message.newVersion
+        self._is_transition_owed = True
+
+    def _receive_mutation(self, message: messages.Mutation, now_ns: int) -> None:
+        if not self._may_start(message, now_ns):
+            return
+        if len(self._mutations) >= QUEUED_MUTATIONS_MAX:
+            self.close(Close(1013, "TooManyConcurrentMutations"))
+            return
+        session = None if self._session_id is None else (self._session_id, message.requestId)
+        request = self._request(message, self._request_id(message.requestId))
+        self._mutations.append(RunMutation(message.requestId, request, session))
+        self._start_next_mutation()
+
+    def _receive_action(self, message: messages.Action, now_ns: int) -> None:
+        if not self._may_start(message, now_ns):
+            return
+        if self._actions_in_flight >= ACTIONS_IN_FLIGHT_PER_CLIENT_MAX:
+            self.close(Close(1013, "TooManyInflightActionsForSingleClient"))
+            return
+        self._actions_in_flight += 1
+        request = self._request(message, self._request_id(message.requestId))
+        self.effects.append(RunAction(message.requestId, request))
+
+    def _authenticate(self, message: messages.Authenticate) -> None:
+        if message.baseVersion != self._identity_version:
+            self.close(INTERNAL_ERROR)
+            return
+        match message.tokenType:
+            case "None":
+                self._accept(ANONYMOUS)
+            case "User":
+                self._is_verifying = True
+                self.effects.append(VerifyToken(message.value))
+            case "Admin":
+                acting_as = next(
+                    (raw for raw in map(bytes, (message.impersonating, message.acting_as)) if raw != b"null"), None
+                )
+                try:
+                    self._accept(self._authenticator.admin(message.value, acting_as))
+                except Unauthenticated as error:
+                    self._refuse(str(error), is_update=True)
+            case _:
+                assert_never(message.tokenType)
+
+    # --- what came of effects ---
+
+    def token_verified(self, caller: Caller) -> None:
+        self._is_verifying = False
+        if self.closing is None:
+            self._accept(caller)
+
+    def token_refused(self, text: str) -> None:
+        self._is_verifying = False
+        self._refuse(text, is_update=True)
+
+    def mutation_ended(self, request_id: int, outcome: Outcome) -> None:
+        if self.closing is not None:
+            return
+        self._is_mutating = False
+        self._respond(outcome.ts if outcome.ok else 0, messages.mutation_response(request_id, outcome))
+        self._start_next_mutation()
+
+    def action_ended(self, request_id: int, outcome: Outcome) -> None:
+        if self.closing is not None:
+            return
+        self._actions_in_flight -= 1
+        self._respond(outcome.ts, messages.action_response(request_id, outcome))
+
+    def ran_together(self, ts: int, outcomes: list[Outcome], now_ns: int) -> None:
+        """The second round is back.
+
+        Args:
+            ts: the snapshot at which all `outcomes` were read, in the order of the requests.
+        """
+        round_, self._second_round = self._second_round, None
+        if self.closing is not None:
+            return
+        assert round_ is not None, "no queries were asked to run together"
+        assert ts >= self._lowest_ts(), f"a snapshot at {ts} was taken for a client that is at {self._lowest_ts()}"
+        held, self._held_responses = self._held_responses, []
+        for commit_ts, response in held:
+            if commit_ts <= ts:
+                self._respond(commit_ts, response)
+        end = StateVersion(round_.query_set, round_.identity, ts)
+        self._send_transition(end, modifications(zip(round_.queries, outcomes, strict=True), round_.removed), now_ns)
+        for commit_ts, response in held:
+            if commit_ts > ts:
+                self._respond(commit_ts, response)
+        if held or (round_.query_set, round_.identity) != (self._query_set_version, self._identity_version):
+            self._is_transition_owed = True
+        # Entries may have changed meanwhile; `advance` finds out.
+        self._is_touched = True
+
+    def entry_changed(self) -> None:
+        self._is_touched = True
+        self._wake()
+
+    # --- transitions ---
+
+    def advance(self, now_ns: int) -> None:
+        """Send the transition that is due, or take the next step towards it."""
+        if self.closing is not None:
+            return
+        if self._second_round is not None or self.outgoing.is_full:
+            return
+        if not (self._is_transition_owed or self._is_touched):
+            return
+        if self._caller.is_expired(now_ns):
+            self._refuse("The token has expired.", is_update=False)
+            return
+        ts = self._queries.window(self._lowest_ts(), self._backend.published_ts)
+        if ts is None:
+            if self._is_first_round_over():
+                self._begin_second_round()
+            return
+        self._first_round = None
+        self._is_touched = False
+        results = [(query, query.entry.outcome) for query in self._queries if query.entry.outcome is not None]
+        removed = self._queries.take_removed()
+        changes = modifications(results, removed)
+        if changes or self._is_transition_owed:
+            self._is_transition_owed = False
+            self._send_transition(StateVersion(self._query_set_version, self._identity_version, ts), changes, now_ns)
+
+    def _lowest_ts(self) -> int:
+        return max(self._sent.ts, self._answered_ts)
+
+    def _is_first_round_over(self) -> bool:
+        """Whether every result that was stale when the round began has come back, fresh enough for it."""
+        if self._first_round is None:
+            self._first_round_ts = self._lowest_ts()
+            self._first_round = {
+                query.id: query.entry.outcome for query in self._queries if query.entry.valid_until_ts is not None
+            }
+        return not any(query.entry.is_running and self._is_awaited(query) for query in self._queries)
+
+    def _is_awaited(self, query: ClientQuery) -> bool:
+        entry = query.entry
+        if entry.outcome is None:
+            return True
+        assert self._first_round is not None
+        if self._first_round.get(query.id) is entry.outcome:
+            return True
+        # A run that had begun before the commit came back too old; the next one is not.
+        return entry.valid_until_ts is not None and entry.valid_until_ts <= self._first_round_ts
+
+    def _begin_second_round(self) -> None:
+        self._first_round = None
+        self._is_touched = self._is_transition_owed = False
+        queries = list(self._queries)
+        self._second_round = _SecondRound(
+            queries, self._queries.take_removed(), self._query_set_version, self._identity_version
+        )
+        self.effects.append(RunTogether([query.request() for query in queries]))
+
+    def _send_transition(self, end: StateVersion, changes: list[bytes], now_ns: int) -> None:
+        self.outgoing.push(messages.transition(self._sent, end, changes, self._skew_ms, now_ns), is_transition=True)
+        self._sent = end
+
+    # --- responses ---
+
+    def _respond(self, ts: int, response: bytes) -> None:
+        if self._second_round is not None:
+            # Its snapshot may lie before this commit, and a transition must not lag behind a response.
+            self._held_responses.append((ts, response))
+            return
+        self.outgoing.push(response)
+        if self.outgoing.is_overflowing:
+            self.close(Close(1013, "ClientReadsTooSlowly"))
+        self._answered_ts = max(self._answered_ts, ts)
+        self._is_transition_owed = True
+
+    def _start_next_mutation(self) -> None:
+        # Strictly one at a time: a client counts on its second mutation seeing what its first one wrote.
+        if self._mutations and not self._is_mutating:
+            self._is_mutating = True
+            self.effects.append(self._mutations.popleft())
+
+    # --- requests ---
+
+    def _request(self, message: messages.Add | messages.Mutation | messages.Action, request_id: str) -> FunctionRequest:
+        try:
+            path = canonical_path(message.udfPath)
+        except InvalidRequest:
+            path = message.udfPath  # no such function then: an error of the call, not of the protocol
+        return FunctionRequest(
+            path=path,
+            args=messages.single_argument(message.args),
+            component=message.componentPath or "",
+            identity=self._caller.identity,
+            is_admin=self._caller.is_admin,
+            request_id=request_id,
+            caller="SyncWorker",
+        )
+
+    def _request_id(self, number: int) -> str:
+        if self._session_id is None:
+            return ""
+        return sha256(f"{self._session_id}|{number}".encode()).hexdigest()[:16]
+
+    def _may_start(self, message: messages.Mutation | messages.Action, now_ns: int) -> bool:
+        if not self._may_name(message.componentPath):
+            self.close(INTERNAL_ERROR)
+        elif self._caller.is_expired(now_ns):
+            self._refuse("The token has expired.", is_update=False)
+        return self.closing is None
+
+    def _may_name(self, component: str | None) -> bool:
+        return not component or self._caller.is_admin
+
+    # --- identity and endings ---
+
+    def _accept(self, caller: Caller) -> None:
+        self._identity_version += 1
+        self._caller = caller
+        self._queries.change_caller(caller)
+        self._is_transition_owed = True
+
+    def _refuse(self, text: str, is_update: bool) -> None:
+        """Closing is part of it: a JS client counts its identity on without a word when it gives up."""
+        if self.closing is None:
+            self.outgoing.push(messages.auth_error(text, self._sent.identity, is_update))
+            self.close(Close(1000))
+
+    def _fail(self, text: str) -> None:
+        self.outgoing.push(messages.fatal_error(text))
+        self.close(Close(1000))
+
+    def close(self, how: Close) -> None:
+        """End the session: no more effects, no more messages but those already outgoing. Closing twice is once."""
+        if self.closing is None:
+            self.closing = how
+            self._mutations.clear()
+            self.effects.clear()
+            self._queries.close()

@@ -1,0 +1,222 @@
+"""The sync endpoint: moves frames and performs effects. Every decision is `SyncState`'s.
+
+A connection has two tasks: the endpoint reads, a writer sends. Calls of functions are tasks of their own; they outlive
+the socket, because what a mutation commits does not depend on who still listens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from asyncio import Task, TimerHandle
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, assert_never
+
+from starlette.responses import JSONResponse
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
+
+from convexpy.environment import Environment
+from convexpy.errors import Conflict, Overloaded, Unauthenticated
+from convexpy.limits import PING_SECONDS
+from convexpy.runtime.client_version import ClientVersionError, client_version
+from convexpy.runtime.identity import Authenticator
+from convexpy.runtime.interface import Backend
+from convexpy.sync import messages
+from convexpy.sync.state import (
+    INTERNAL_ERROR,
+    Close,
+    RunAction,
+    RunMutation,
+    RunTogether,
+    SyncState,
+    VerifyToken,
+)
+
+CLOSE_SECONDS_MAX = 10.0  # for a client that does not read to take what is still outgoing, then it is cut off
+
+log = logging.getLogger(__name__)
+
+
+class SyncEndpoint:
+    """Serves `/api/sync` and `/api/{version}/sync`."""
+
+    def __init__(self, backend: Backend, authenticator: Authenticator, environment: Environment) -> None:
+        self.backend = backend
+        self.authenticator = authenticator
+        self.environment = environment
+        self._calls: set[Task[None]] = set()  # asyncio itself keeps no strong reference
+
+    def routes(self) -> list[WebSocketRoute]:
+        return [
+            WebSocketRoute("/api/sync", self.serve),
+            WebSocketRoute("/api/{version}/sync", self.serve),
+        ]
+
+    async def serve(self, websocket: WebSocket) -> None:
+        """One connection, from the upgrade to its end."""
+        try:
+            version = client_version(websocket.headers.get("convex-client"), websocket.path_params.get("version"))
+        except ClientVersionError as error:
+            await _refuse_upgrade(websocket, "InvalidClientVersion", str(error))
+            return
+        if not version.is_supported:
+            await _refuse_upgrade(
+                websocket, "ClientVersionUnsupported", f"The {version.name} client is too old. Install a newer one."
+            )
+            return
+        await websocket.accept()
+        await _Connection(self, websocket).run()
+
+    def spawn(self, call: Coroutine[Any, Any, None]) -> None:
+        """Start a call that nobody awaits."""
+        task = asyncio.create_task(call)
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+
+
+class _Connection:
+    def __init__(self, endpoint: SyncEndpoint, websocket: WebSocket) -> None:
+        self._endpoint = endpoint
+        self._backend = endpoint.backend
+        self._now_ns = endpoint.environment.now_ns
+        self._websocket = websocket
+        self._loop = asyncio.get_running_loop()
+        self._reader = asyncio.current_task()
+        self._wakeup = asyncio.Event()
+        self._state = SyncState(endpoint.backend, endpoint.authenticator, self._wakeup.set)
+        self._sent_at = self._loop.time()
+        self._ping_timer: TimerHandle = self._loop.call_later(PING_SECONDS, self._ping)
+        self._cut_off_timer: TimerHandle | None = None
+        self._is_cut_off = False
+
+    async def run(self) -> None:
+        writer = asyncio.create_task(self._write())
+        try:
+            await self._read()
+        except asyncio.CancelledError:
+            if not self._is_cut_off:
+                raise
+        finally:
+            self._ping_timer.cancel()
+            if self._cut_off_timer is not None:
+                self._cut_off_timer.cancel()
+            self._state.close(Close(1001))
+            writer.cancel()
+
+    async def _read(self) -> None:
+        """Until the socket is gone, from whichever side: after a close of ours too, a disconnect frame comes."""
+        while (frame := await self._websocket.receive())["type"] != "websocket.disconnect":
+            try:
+                text = frame.get("text")
+                if text is None:
+                    self._state.receive_binary()
+                else:
+                    self._state.receive(text, self._now_ns())
+                token = self._settle()
+                if token is not None:
+                    await self._verify(token)
+                    self._settle()
+            except Exception as error:
+                self._fail(error)
+
+    async def _write(self) -> None:
+        """Send what is outgoing; while the socket is full, results coalesce in the state."""
+        state = self._state
+        with suppress(WebSocketDisconnect, WebSocketDisconnected):  # the reader is told as well
+            while True:
+                self._wakeup.clear()
+                try:
+                    state.advance(self._now_ns())
+                    self._start_effects()
+                except Exception as error:
+                    self._fail(error)
+                while (message := state.outgoing.take()) is not None:
+                    await self._websocket.send({"type": "websocket.send", "text": message.decode()})
+                    self._sent_at = self._loop.time()
+                    state.outgoing.sent()
+                if state.closing is not None:
+                    await self._websocket.close(state.closing.code, state.closing.reason)
+                    return
+                await self._wakeup.wait()
+
+    def _settle(self) -> VerifyToken | None:
+        """After any event: start what it calls for and have the writer look."""
+        token = self._start_effects()
+        self._wakeup.set()
+        if self._state.closing is not None and self._cut_off_timer is None:
+            self._cut_off_timer = self._loop.call_later(CLOSE_SECONDS_MAX, self._cut_off)
+        return token
+
+    def _start_effects(self) -> VerifyToken | None:
+        """Start calls. A token is the reader's own business, since no client message may pass it."""
+        token = None
+        while self._state.effects:
+            match effect := self._state.effects.popleft():
+                case RunMutation():
+                    self._endpoint.spawn(self._call(self._mutate(effect)))
+                case RunAction():
+                    self._endpoint.spawn(self._call(self._act(effect)))
+                case RunTogether():
+                    self._endpoint.spawn(self._call(self._run_together(effect)))
+                case VerifyToken():
+                    token = effect
+                case _:
+                    assert_never(effect)
+        return token
+
+    async def _call(self, call: Coroutine[Any, Any, None]) -> None:
+        try:
+            await call
+            self._settle()
+        except Exception as error:
+            self._fail(error)
+
+    async def _mutate(self, effect: RunMutation) -> None:
+        outcome = await self._backend.mutation(effect.request, effect.session)
+        self._state.mutation_ended(effect.request_id, outcome)
+
+    async def _act(self, effect: RunAction) -> None:
+        outcome = await self._backend.action(effect.request)
+        self._state.action_ended(effect.request_id, outcome)
+
+    async def _run_together(self, effect: RunTogether) -> None:
+        ts, outcomes = await self._backend.live.run_together(effect.requests)
+        self._state.ran_together(ts, outcomes, self._now_ns())
+
+    async def _verify(self, effect: VerifyToken) -> None:
+        try:
+            caller = await self._endpoint.authenticator.user(effect.token)
+        except Unauthenticated as error:
+            self._state.token_refused(str(error))
+        else:
+            self._state.token_verified(caller)
+
+    def _fail(self, error: Exception) -> None:
+        """The runtime's fault, not the client's: it reconnects and sends again what has no answer."""
+        if isinstance(error, Overloaded | Conflict):
+            self._state.close(Close(1013, error.code))
+        else:
+            log.error("A sync connection failed.", exc_info=error)
+            self._state.close(INTERNAL_ERROR)
+        self._settle()
+
+    def _ping(self) -> None:
+        """Clients give up after 30 or 60 s without a message. A socket that is being written to needs none."""
+        silence = self._loop.time() - self._sent_at
+        if silence >= PING_SECONDS:
+            silence = 0.0
+            if self._state.outgoing.is_empty:
+                self._state.outgoing.push(messages.PING)
+                self._wakeup.set()
+        self._ping_timer = self._loop.call_later(PING_SECONDS - silence, self._ping)
+
+    def _cut_off(self) -> None:
+        self._is_cut_off = True
+        assert self._reader is not None
+        self._reader.cancel()
+
+
+async def _refuse_upgrade(websocket: WebSocket, code: str, text: str) -> None:
+    await websocket.send_denial_response(JSONResponse({"code": code, "message": text}, 400))
