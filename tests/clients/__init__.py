@@ -1,0 +1,1 @@
+"""The official clients, unmodified, against a real server in processes of its own."""

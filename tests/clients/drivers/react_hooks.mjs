@@ -1,0 +1,77 @@
+// Drives the React hooks in jsdom: what a component sees of useQuery is an update, what it throws is an error.
+import { JSDOM } from "jsdom";
+
+const { window } = new JSDOM("<!doctype html><body></body>", { url: "http://localhost/" });
+const page = { window, document: window.document, navigator: window.navigator };
+for (const [name, value] of Object.entries(page)) {
+  Object.defineProperty(globalThis, name, { value, configurable: true, writable: true }); // Node's own navigator has no setter
+}
+
+const { Component, createElement, useEffect } = await import("react");
+const { createRoot } = await import("react-dom/client");
+const { ConvexProvider, ConvexReactClient, useAction, useMutation, useQuery } = await import("convex/react");
+const { anyApi } = await import("convex/server");
+const { default: WebSocket } = await import("ws");
+const { report, reportError, serve } = await import("./lines.mjs");
+
+const client = new ConvexReactClient(process.argv[2], {
+  webSocketConstructor: WebSocket,
+  skipConvexDeploymentUrlCheck: true,
+  unsavedChangesWarning: false,
+  logger: false,
+});
+const reference = (path) => path.split(":").reduce((parent, name) => parent[name], anyApi);
+// A tree of its own for each component, so that one that fails leaves the others alone.
+function mount(component, options) {
+  const root = createRoot(document.createElement("div"), options);
+  root.render(createElement(ConvexProvider, { client }, component));
+  return root;
+}
+
+const mounted = new Map();
+
+function Live({ as, path, args }) {
+  const value = useQuery(reference(path), args);
+  useEffect(() => {
+    if (value !== undefined) report("update", as, { value });
+  }, [as, value]);
+  return null;
+}
+
+// useQuery throws while rendering; an application catches that with an error boundary, and so does this.
+class Boundary extends Component {
+  state = { hasFailed: false };
+  static getDerivedStateFromError = () => ({ hasFailed: true });
+  componentDidCatch(error) {
+    reportError("error", this.props.as, error);
+  }
+  render() {
+    return this.state.hasFailed ? null : this.props.children;
+  }
+}
+
+function call(hook, { path, args }) {
+  return new Promise((resolve, reject) => {
+    function Caller() {
+      const run = hook(reference(path));
+      useEffect(() => {
+        run(args).then(resolve, reject);
+      }, []);
+      return null;
+    }
+    mount(createElement(Caller), { onUncaughtError: reject });
+  });
+}
+
+await serve({
+  subscribe({ as, path, args }) {
+    const boundary = createElement(Boundary, { as }, createElement(Live, { as, path, args }));
+    mounted.set(as, mount(boundary, { onCaughtError: () => {} }));
+  },
+  unsubscribe({ as }) {
+    mounted.get(as).unmount();
+  },
+  query: ({ path, args }) => client.query(reference(path), args),
+  mutation: (command) => call(useMutation, command),
+  action: (command) => call(useAction, command),
+});

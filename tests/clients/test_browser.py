@@ -1,0 +1,90 @@
+"""The reading room in a real browser: two tabs, one server, and a kill -9 between them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from .conftest import READING_ROOM, StartServer
+
+LIVE_MS_MAX = 30_000  # the client may back off for some seconds after the server has been away
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's chromium, headless."""
+    chromium = shutil.which("chromium")
+    assert chromium is not None, "the browser tests need chromium: run `make chromium` as root"
+    assert (READING_ROOM / "web" / "vendor" / "convex.js").exists(), "the page lacks its client: run `make page`"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def open_tab(browser: Browser, site_url: str) -> Page:
+    """The page in a tab of its own, connected."""
+    page = browser.new_context().new_page()
+    page.set_default_timeout(LIVE_MS_MAX)
+    page.goto(site_url)
+    expect(page.locator("#connection")).to_have_text("live", timeout=LIVE_MS_MAX)
+    return page
+
+
+def hand_in(page: Page, title: str, text: str) -> None:
+    """Fill in the form and send it."""
+    page.get_by_label("Title").fill(title)
+    page.get_by_label("Text", exact=True).fill(text)
+    page.get_by_role("button", name="Read it").click()
+
+
+def test_two_tabs_and_a_server_that_dies(browser: Browser, start_server: StartServer) -> None:
+    """What one tab hands in, the other sees being read; both find the server again, and the workflow ends once."""
+    server = start_server(app=READING_ROOM)
+    first, second = open_tab(browser, server.site_url), open_tab(browser, server.site_url)
+
+    hand_in(first, "On lamps", "The lamp was lit. The lamp was kept, and in the morning the lamp was put out.")
+    card = second.locator("li.card", has_text="On lamps")
+    expect(card).to_be_visible(timeout=LIVE_MS_MAX)
+    expect(card).to_have_attribute("data-workflow", "inProgress")
+    server.kill()
+    for tab in (first, second):
+        expect(tab.locator("#connection")).to_have_text("reconnecting", timeout=LIVE_MS_MAX)
+    server.start()
+
+    for tab in (first, second):
+        expect(tab.locator("#connection")).to_have_text("live", timeout=LIVE_MS_MAX)
+        card = tab.locator("li.card", has_text="On lamps")
+        expect(card).to_have_attribute("data-workflow", "completed", timeout=LIVE_MS_MAX)
+        expect(card).to_contain_text("17 words · 2 sentences · 1 min · English · indexed 1×")
+        expect(card.locator(".steps li[data-done=true]")).to_have_count(3)
+
+    second.get_by_label("Word").fill("Lamp")
+    expect(second.locator("#hits")).to_have_text("On lamps (3×)", timeout=LIVE_MS_MAX)
+
+
+def test_the_page_tells_what_is_wrong(browser: Browser, start_server: StartServer) -> None:
+    """The application's own error is shown by its message, and nothing was added."""
+    server = start_server(app=READING_ROOM)
+    page = open_tab(browser, server.site_url)
+
+    hand_in(page, "Blank", "   ")
+
+    expect(page.locator("#problem")).to_have_text("There is no text to read.", timeout=LIVE_MS_MAX)
+    expect(page.locator("#empty")).to_be_visible()
+
+
+def test_a_file_can_be_chosen(browser: Browser, start_server: StartServer) -> None:
+    """The file's name is the title unless one is given."""
+    server = start_server(app=READING_ROOM)
+    page = open_tab(browser, server.site_url)
+
+    page.locator("#file").set_input_files(Path(READING_ROOM.parent / "sample.txt"))
+    expect(page.get_by_label("Title")).to_have_value("sample.txt")
+    page.get_by_role("button", name="Read it").click()
+
+    expect(page.locator("li.card", has_text="sample.txt")).to_be_visible(timeout=LIVE_MS_MAX)
