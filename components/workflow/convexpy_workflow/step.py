@@ -1,0 +1,237 @@
+"""The `step` object: what a handler calls.
+
+Its methods are coroutine functions: a step is issued, and its position assigned, when the coroutine first runs, so in
+`asyncio.gather` in the order of its arguments and with `create_task` in the order of creation.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from convexpy_workflow.commands import StartStep, StepKind
+from convexpy_workflow.engine import Engine
+from convexpy_workflow.retries import Retry, choose_retry, to_milliseconds
+
+
+class Host(Protocol):
+    """What a step object needs to know about the app around it."""
+
+    def function_name(self, function: Any) -> str:
+        """Resolve a reference to the text that the journal keeps: "module:name", or a handle."""
+
+    def copy_args(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Copy arguments as a document would keep them, so that later changes to the original do not count."""
+
+
+class PlainHost:
+    """A host for engines without an app: names are taken as they are. For tests of handlers."""
+
+    def function_name(self, function: Any) -> str:
+        return function if isinstance(function, str) else f"{function.__module__}:{function.__name__}"
+
+    def copy_args(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: copy_value(value) for name, value in args.items()}
+
+
+def copy_value(value: Any) -> Any:
+    """Copy lists and dicts to any depth; every other value is immutable."""
+    if isinstance(value, dict):
+        return {name: copy_value(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [copy_value(item) for item in value]
+    return value
+
+
+class Step:
+    """Durable effects, one method each. Every call is journaled; its outcome is the same in every replay.
+
+    Args:
+        workflow_id: the run's id.
+        randomness: the run's own stream of random numbers, the same in every replay.
+        default_retry: what `retry=True` means for actions.
+        is_retry_default: whether actions that say nothing are retried.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        host: Host,
+        workflow_id: str,
+        randomness: random.Random,
+        default_retry: Retry | None = None,
+        is_retry_default: bool = False,
+    ) -> None:
+        self._engine = engine
+        self._host = host
+        self._workflow_id = workflow_id
+        self._randomness = randomness
+        self._default_retry = default_retry or Retry()
+        self._is_retry_default = is_retry_default
+        self._unstable_args = False
+        self._retry: bool | Retry | None = None
+
+    @property
+    def workflow_id(self) -> str:
+        """The id that `start` returned."""
+        return self._workflow_id
+
+    @property
+    def random(self) -> random.Random:
+        """The run's random numbers: the same stream in every replay, another one for each run."""
+        return self._randomness
+
+    def now(self) -> datetime:
+        """The run's present instant, UTC. It stands still between two awaits, and is the same in every replay."""
+        return datetime.fromtimestamp(self._engine.now_ms / 1000, tz=UTC)
+
+    def uuid4(self) -> uuid.UUID:
+        """A random UUID from the run's own stream."""
+        return uuid.UUID(int=self._randomness.getrandbits(128), version=4)
+
+    def with_options(self, *, unstable_args: bool | None = None, retry: bool | Retry | None = None) -> Step:
+        """Derive a step object with other defaults; this one stays as it is. Options of a call win over both.
+
+        Args:
+            unstable_args: do not compare arguments with the journal.
+            retry: policy for actions that say nothing themselves.
+        """
+        derived = Step.__new__(Step)
+        derived.__dict__.update(self.__dict__)
+        if unstable_args is not None:
+            derived._unstable_args = unstable_args
+        if retry is not None:
+            derived._retry = retry
+        return derived
+
+    async def run_query(
+        self,
+        function: Any,
+        args: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        inline: bool = False,
+        unstable_args: bool | None = None,
+        run_after: timedelta | float | None = None,
+        run_at: datetime | None = None,
+    ) -> Any:
+        """Run a query; see `run_mutation` for the arguments."""
+        return await self._run("query", function, args, name, inline, unstable_args, run_after, run_at, None)
+
+    async def run_mutation(
+        self,
+        function: Any,
+        args: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        inline: bool = False,
+        unstable_args: bool | None = None,
+        run_after: timedelta | float | None = None,
+        run_at: datetime | None = None,
+    ) -> Any:
+        """Run a mutation exactly once: its writes, its journal entry and what the handler does next are one commit.
+
+        Args:
+            function: the function, a reference to it, or "module:name".
+            name: keeps the journal readable after the function has moved; the path is not compared then.
+            inline: run it inside the handler's own transaction instead of as a job of its own.
+            unstable_args: do not compare the arguments with the journal in a replay.
+            run_after: wait this long (`timedelta` or seconds) before it runs.
+            run_at: run it at this instant (aware).
+
+        Returns:
+            what the function returned, `None` if nothing.
+
+        Raises:
+            StepFailed: the function raised.
+            StepCanceled: it was withdrawn before it ran.
+        """
+        return await self._run("mutation", function, args, name, inline, unstable_args, run_after, run_at, None)
+
+    async def run_action(
+        self,
+        function: Any,
+        args: Mapping[str, Any] | None = None,
+        *,
+        retry: bool | Retry | None = None,
+        name: str | None = None,
+        unstable_args: bool | None = None,
+        run_after: timedelta | float | None = None,
+        run_at: datetime | None = None,
+    ) -> Any:
+        """Run an action: at most once an attempt, and once in all without `retry`.
+
+        Args:
+            retry: True for the manager's policy, False for none, or a policy. A failed attempt is repeated after its
+                back-off; the handler sees the last one only.
+
+        Other arguments, result and errors: as `run_mutation`.
+        """
+        chosen = choose_retry(self._retry if retry is None else retry, self._default_retry, self._is_retry_default)
+        return await self._run("action", function, args, name, False, unstable_args, run_after, run_at, chosen)
+
+    async def sleep(self, duration: timedelta | float, *, name: str = "sleep") -> None:
+        """Wait, over restarts too. Unlike `asyncio.sleep` it is a step, so the timeline shows it.
+
+        Args:
+            duration: `timedelta` or seconds.
+        """
+        duration_ms = to_milliseconds(duration, "The duration of step.sleep")
+        await self._engine.run_step(
+            lambda position: StartStep(
+                position, "sleep", name, None, {}, is_named=name != "sleep", duration_ms=duration_ms
+            )
+        )
+
+    async def sleep_until(self, instant: datetime, *, name: str = "sleep") -> None:
+        """Wait until an instant (aware); one that has passed is no wait, but still a step."""
+        await self.sleep(self._delay_until(instant) / 1000, name=name)
+
+    def _delay_until(self, instant: datetime) -> int:
+        if instant.tzinfo is None:
+            raise ValueError(f"{instant!r} has no time zone. Give it one: datetime(…, tzinfo=UTC).")
+        return max(0, round(instant.timestamp() * 1000) - self._engine.now_ms)
+
+    async def _run(
+        self,
+        kind: StepKind,
+        function: Any,
+        args: Mapping[str, Any] | None,
+        name: str | None,
+        is_inline: bool,
+        unstable_args: bool | None,
+        run_after: timedelta | float | None,
+        run_at: datetime | None,
+        retry: Retry | None,
+    ) -> Any:
+        self._engine.check_inside()
+        if run_after is not None and run_at is not None:
+            raise ValueError("run_after and run_at exclude each other.")
+        if is_inline and (run_after is not None or run_at is not None):
+            raise ValueError("Cannot combine `inline` with `run_at` or `run_after`.")
+        delay_ms = 0
+        if run_after is not None:
+            delay_ms = to_milliseconds(run_after, "run_after")
+        elif run_at is not None:
+            delay_ms = self._delay_until(run_at)
+        path = self._host.function_name(function)
+        copied = self._host.copy_args(args or {})
+
+        def make(position: int) -> StartStep:
+            return StartStep(
+                position=position,
+                kind=kind,
+                name=path if name is None else name,
+                function=path,
+                args=copied,
+                is_named=name is not None,
+                is_inline=is_inline,
+                has_unstable_args=self._unstable_args if unstable_args is None else unstable_args,
+                delay_ms=delay_ms,
+                retry=None if retry is None else retry.to_fields(),
+            )
+
+        return await self._engine.run_step(make)
