@@ -1,0 +1,39 @@
+"""Prints one table. `python -m benchmarks [mutations] [push] [workflows]`; without names, all of them.
+
+BENCH_RUNS (3) and BENCH_SECONDS (2) make it longer, BENCH_TMP chooses the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+
+from benchmarks import mutations, push, workflows
+from benchmarks.common import RUNS, SECONDS, allow_many_connections, busy_percent, table
+
+QUESTIONS = {"mutations": mutations.measure, "push": push.measure, "workflows": workflows.measure}
+
+
+def main() -> int:
+    """Measure what was asked for; returns the exit code."""
+    unknown = set(sys.argv[1:]) - QUESTIONS.keys()
+    if unknown:
+        print(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(QUESTIONS)}", file=sys.stderr)
+        return 2
+    allow_many_connections()
+    print(
+        f"{os.cpu_count()} cores, {busy_percent():.0f} % busy before the start, Python {platform.python_version()}; "
+        f"clients and servers share the cores; medians of {RUNS} runs of {SECONDS:g} s or a fixed number of calls",
+        flush=True,
+    )
+    figures = []
+    for question in sys.argv[1:] or QUESTIONS:
+        print(f"measuring {question} ...", file=sys.stderr, flush=True)
+        figures += QUESTIONS[question]()
+    print(table(figures))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""Writes and a live query, as small as they can be."""
+
+import time
+
+from convexpy import MutationCtx, QueryCtx, mutation, query, v
+
+
+@mutation(args={"body": v.string()}, returns=v.id("notes"))
+def add(ctx: MutationCtx, body: str) -> str:
+    """One document, one index entry; the key is the time, so clients do not meet."""
+    return ctx.db.insert("notes", {"body": body, "seconds": time.time()})
+
+
+@mutation(args={"body": v.string()})
+def publish(ctx: MutationCtx, body: str) -> None:
+    """Put a text in the place of the last one."""
+    last = ctx.db.query("published").first()
+    if last is None:
+        ctx.db.insert("published", {"body": body})
+    else:
+        ctx.db.patch(last["_id"], {"body": body})
+
+
+@query(args={})
+def published(ctx: QueryCtx) -> str | None:
+    """The text that is published."""
+    last = ctx.db.query("published").first()
+    return last["body"] if last else None

@@ -1,0 +1,10 @@
+"""Tables of the app that is measured: validated, and one with an index of its own, as real ones are."""
+
+from convexpy import define_schema, define_table, v
+
+schema = define_schema(
+    {
+        "notes": define_table({"body": v.string(), "seconds": v.number()}).index("by_seconds", ["seconds"]),
+        "published": define_table({"body": v.string()}),
+    }
+)

@@ -1,0 +1,148 @@
+"""What every benchmark needs: figures and their table, a server in a process of its own, the machine's state."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import uvloop
+
+T = TypeVar("T")
+
+APP = Path(__file__).parent / "app"
+RUNS = int(os.environ.get("BENCH_RUNS", "3"))
+SECONDS = float(os.environ.get("BENCH_SECONDS", "2"))
+START_SECONDS_MAX = 60
+MEASURE_SECONDS_MAX = 600
+OPEN_FILES = 8192  # 1,000 connections take a descriptor at either end, and more where a worker sees them
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured quantity over several runs."""
+
+    name: str
+    runs: Sequence[float]
+    unit: str
+    beside: Sequence[Figure] = field(default=())  # what raw parts do; the table prints ours divided by theirs
+
+    @property
+    def median(self) -> float:
+        """The middle run: a run that something else disturbed does not move it."""
+        return statistics.median(self.runs)
+
+    def __str__(self) -> str:
+        return f"{_number(self.median)} {self.unit} [{_number(min(self.runs))} - {_number(max(self.runs))}]"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that `share` of all values do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """One line a figure and one a raw part beside it, with the ratio ours / raw."""
+    lines = [("measure", "median [min - max]", "ours / raw")]
+    for figure in figures:
+        lines.append((figure.name, str(figure), ""))
+        lines += [(f"  beside: {raw.name}", str(raw), f"{figure.median / raw.median:.3f}") for raw in figure.beside]
+    widths = [max(len(line[column]) for line in lines) for column in range(3)]
+    text = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([text[0], "-|-".join("-" * width for width in widths), *text[1:]])
+
+
+def allow_many_connections() -> None:
+    """Raise this process's limit of open files, which the servers it starts inherit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+
+def busy_percent(seconds: float = 1.0) -> float:
+    """How busy all cores together are while this process does nothing: what else runs disturbs every figure."""
+
+    def busy_ticks() -> tuple[int, int]:
+        ticks = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+
+    busy_before, all_before = busy_ticks()
+    time.sleep(seconds)
+    busy_after, all_after = busy_ticks()
+    return 100 * (busy_after - busy_before) / max(1, all_after - all_before)
+
+
+def free_port_pair() -> int:
+    """A port whose successor is free as well."""
+    for port in range(23_210, 24_210, 2):
+        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError):
+            first.bind(("127.0.0.1", port))
+            second.bind(("127.0.0.1", port + 1))
+            return port
+    raise RuntimeError("no two neighbouring ports between 23210 and 24209 are free")
+
+
+def run(measure: Coroutine[Any, Any, T]) -> T:
+    """Run a measure in a loop of its own; one that hangs becomes a TimeoutError."""
+    return uvloop.run(asyncio.wait_for(measure, MEASURE_SECONDS_MAX))
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder that is gone afterwards; `BENCH_TMP` says on which disk, and a disk in memory would flatter us."""
+    with tempfile.TemporaryDirectory(prefix="convexpy-bench-", dir=os.environ.get("BENCH_TMP")) as folder:
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def server_process(command: Sequence[str], ready: str) -> Iterator[None]:
+    """A server that runs until the end of the block, entered when a line of its output contains `ready`."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        deadline = time.monotonic() + START_SECONDS_MAX
+        for line in process.stdout:
+            if ready in line:
+                break
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{command[0]} was not ready after {START_SECONDS_MAX} s")
+        else:
+            raise RuntimeError(f"{command[0]} ended before it was ready")
+        # Read on to the end: a full pipe would stop the server at its next line.
+        reader = threading.Thread(target=process.stdout.read, daemon=True)
+        reader.start()
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def convexpy_server(data: Path) -> Iterator[str]:
+    """`convexpy serve` on the benchmark app, durable as it is by default; gives its address."""
+    port = free_port_pair()
+    command = [str(Path(sys.executable).with_name("convexpy")), "serve", str(APP)]
+    options = ["--port", str(port), "--site-port", str(port + 1), "--data", str(data)]
+    with server_process([*command, *options], "convexpy is serving"):
+        yield f"http://127.0.0.1:{port}"
