@@ -37,7 +37,7 @@ def open_tab(browser: Browser, site_url: str) -> Page:
 
 def hand_in(page: Page, title: str, text: str) -> None:
     """Fill in the form and send it."""
-    page.get_by_label("Title").fill(title)
+    page.get_by_label("Title", exact=True).fill(title)
     page.get_by_label("Text", exact=True).fill(text)
     page.get_by_role("button", name="Read it").click()
 
@@ -63,7 +63,7 @@ def test_two_tabs_and_a_server_that_dies(browser: Browser, start_server: StartSe
         expect(card).to_contain_text("17 words · 2 sentences · 1 min · English · indexed 1×")
         expect(card.locator(".steps li[data-done=true]")).to_have_count(3)
 
-    second.get_by_label("Word").fill("Lamp")
+    second.get_by_label("Word", exact=True).fill("Lamp")
     expect(second.locator("#hits")).to_have_text("On lamps (3×)", timeout=LIVE_MS_MAX)
 
 
@@ -84,7 +84,7 @@ def test_a_file_can_be_chosen(browser: Browser, start_server: StartServer) -> No
     page = open_tab(browser, server.site_url)
 
     page.locator("#file").set_input_files(Path(READING_ROOM.parent / "sample.txt"))
-    expect(page.get_by_label("Title")).to_have_value("sample.txt")
+    expect(page.get_by_label("Title", exact=True)).to_have_value("sample.txt")
     page.get_by_role("button", name="Read it").click()
 
     expect(page.locator("li.card", has_text="sample.txt")).to_be_visible(timeout=LIVE_MS_MAX)

@@ -65,10 +65,3 @@ def progress(ctx: QueryCtx, run: str) -> dict[str, Any]:
         "steps": [step["name"] for step in workflow.list_steps(ctx, row["workflow"])],
         "effects": [effect["step"] for effect in ctx.db.query("effects").with_index("by_run", run=run).collect()],
     }
-
-
-@query
-def unfinished(ctx: QueryCtx) -> list[str]:
-    """Names of the runs that have not completed."""
-    runs = ctx.db.query("runs").collect()
-    return [run["name"] for run in runs if workflow.status(ctx, run["workflow"])["kind"] != "completed"]
