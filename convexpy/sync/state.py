@@ -279,18 +279,16 @@ class SyncState:
         assert round_ is not None, "no queries were asked to run together"
         assert ts >= self._lowest_ts(), f"a snapshot at {ts} was taken for a client that is at {self._lowest_ts()}"
         held, self._held_responses = self._held_responses, []
+        is_still_owed = self._is_transition_owed  # for what the client asked while the round ran
         for commit_ts, response in held:
             if commit_ts <= ts:
                 self._respond(commit_ts, response)
+        self._is_transition_owed = is_still_owed
         end = StateVersion(round_.query_set, round_.identity, ts)
         self._send_transition(end, modifications(zip(round_.queries, outcomes, strict=True), round_.removed), now_ns)
         for commit_ts, response in held:
             if commit_ts > ts:
                 self._respond(commit_ts, response)
-        if held or (round_.query_set, round_.identity) != (self._query_set_version, self._identity_version):
-            self._is_transition_owed = True
-        # Entries may have changed meanwhile; `advance` finds out.
-        self._is_touched = True
 
     def entry_changed(self) -> None:
         self._is_touched = True

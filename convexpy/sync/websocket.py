@@ -140,6 +140,8 @@ class _Connection:
                     await self._websocket.close(state.closing.code, state.closing.reason)
                     return
                 await self._wakeup.wait()
+                # One loop step, so that a mutation whose commit woke us is answered before what it wrote is shown.
+                await asyncio.sleep(0)
 
     def _settle(self) -> VerifyToken | None:
         """After any event: start what it calls for and have the writer look."""

@@ -1,0 +1,199 @@
+"""The endpoint over real sockets, with a plain WebSocket client and with the official Python one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from convexpy.runtime.identity import AdminKeyAuthenticator
+from convexpy.server import ServerSettings, create_api_app
+from tests.sync.fake_backend import FakeBackend
+from tests.sync.serving import serving
+
+ADMIN_KEY = "dev:test|secret"
+
+OFFICIAL_CLIENT = """
+import json, sys
+from convex import ConvexClient, ConvexError
+client = ConvexClient(sys.argv[1])
+told = []
+for update in client.subscribe("db:read", {"keys": ["n"]}):
+    told.append(update["n"])
+    if len(told) == 1:
+        client.mutation("db:write", {"key": "n", "value": 7.0})
+        read_own_write = client.query("db:read", {"keys": ["n"]})["n"]
+    if told[-1] == 7.0:
+        break
+try:
+    client.mutation("db:refuse", {})
+except ConvexError as error:
+    refusal = error.data
+try:
+    client.mutation("db:fail", {})
+except Exception as error:
+    failure = str(error)
+print(json.dumps({"told": told, "read_own_write": read_own_write, "refusal": refusal, "failure": failure,
+                  "action": client.action("db:act", {})}))
+"""
+
+
+class Socket:
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+
+    async def send(self, **message: Any) -> None:
+        await self.connection.send(json.dumps(message))
+
+    async def receive(self) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(await self.connection.recv())
+        return message
+
+    async def closing(self) -> tuple[int | None, str | None]:
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                await self.connection.recv()
+        assert closed.value.rcvd is not None
+        return closed.value.rcvd.code, closed.value.rcvd.reason
+
+
+class Served:
+    """A running server and its backend."""
+
+    def __init__(self, backend: FakeBackend, address: str) -> None:
+        self.backend = backend
+        self.address = address
+
+    def connect(self, path: str = "/api/1.48.0/sync") -> connect:
+        return connect(f"ws://{self.address}{path}")
+
+
+def served() -> Any:
+    """A context manager: the API app over a fake backend whose runs end by themselves."""
+    import contextlib
+
+    @contextlib.asynccontextmanager
+    async def run() -> AsyncIterator[Served]:
+        backend = FakeBackend(is_automatic=True)
+        app = create_api_app(backend, ServerSettings("test", AdminKeyAuthenticator(ADMIN_KEY)))
+        async with serving(app) as address:
+            yield Served(backend, address)
+
+    return run()
+
+
+def test_a_query_is_told_of_commits_and_a_mutation_before_its_transition() -> None:
+    async def scenario() -> None:
+        async with served() as server, server.connect() as connection:
+            socket = Socket(connection)
+            await socket.send(type="Connect", sessionId="4339ecba-272a-47a4-a95c-26938a22326a", clientTs=5)
+            add = {"type": "Add", "queryId": 0, "udfPath": "db:read", "args": [{"keys": ["n"]}]}
+            await socket.send(type="ModifyQuerySet", baseVersion=0, newVersion=1, modifications=[add])
+            first = await socket.receive()
+            assert first["modifications"][0]["value"] == {"who": None, "n": None}
+            assert isinstance(first["serverTs"], int) and isinstance(first["clientClockSkew"], int)
+
+            server.backend.commit("n", 1)
+            assert (await socket.receive())["modifications"][0]["value"]["n"] == 1
+
+            await socket.send(type="Mutation", requestId=0, udfPath="db:write", args=[{"key": "n", "value": 2}])
+            response, transition = await socket.receive(), await socket.receive()
+            assert (response["type"], transition["type"]) == ("MutationResponse", "Transition")
+            assert transition["startVersion"]["querySet"] == 1
+            values = [change["value"]["n"] for change in transition["modifications"]]
+            if not values:
+                values = [change["value"]["n"] for change in (await socket.receive())["modifications"]]
+            assert values == [2]
+
+    asyncio.run(scenario())
+
+
+def test_the_official_python_client_subscribes_mutates_and_sees_errors() -> None:
+    """In a process of its own: it holds the interpreter lock while it waits."""
+
+    async def scenario() -> None:
+        async with served() as server:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                OFFICIAL_CLIENT,
+                f"http://{server.address}",
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            output, errors = await asyncio.wait_for(process.communicate(), 60)
+        assert process.returncode == 0, errors.decode()
+        # The client itself prints log lines before our one line of JSON.
+        result = json.loads(output.decode().splitlines()[-1])
+        assert result["told"][0] is None and result["told"][-1] == 7.0
+        assert result["read_own_write"] == 7.0
+        assert result["refusal"] is None
+        assert "broken" in result["failure"]
+        assert result["action"] == {"acted": True}
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("frame", "code", "reason"),
+    [
+        (b"binary", 1011, "InternalServerError"),
+        ('{"type":"Wat"}', 1000, ""),
+        ('{"type":"Authenticate","baseVersion":0,"tokenType":"User","value":"jwt"}', 1000, ""),
+        ('{"type":"Mutation","requestId":0,"udfPath":"db:overload","args":[{}]}', 1013, "TooManyConcurrentRequests"),
+        ('{"type":"Action","requestId":0,"udfPath":"db:lose","args":[{}]}', 1011, "InternalServerError"),
+    ],
+)
+def test_how_the_socket_is_closed(frame: str | bytes, code: int, reason: str) -> None:
+    async def scenario() -> None:
+        async with served() as server, server.connect("//api//sync") as connection:
+            await connection.send(frame)
+            assert await Socket(connection).closing() == (code, reason)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("path", "header", "code"),
+    [
+        ("/api/banana/sync", None, "InvalidClientVersion"),
+        ("/api/0.19.1/sync", None, "ClientVersionUnsupported"),
+        ("/api/sync", "python-0.0.2", "ClientVersionUnsupported"),
+        ("/api/1.48.0/sync", "nonsense", "InvalidClientVersion"),
+    ],
+)
+def test_a_client_that_is_too_old_or_unreadable_is_refused_at_the_upgrade(
+    path: str, header: str | None, code: str
+) -> None:
+    async def scenario() -> None:
+        async with served() as server:
+            headers = {} if header is None else {"Convex-Client": header}
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(f"ws://{server.address}{path}", additional_headers=headers)
+        response = refused.value.response
+        assert response.status_code == 400
+        assert json.loads(response.body or b"")["code"] == code
+
+    asyncio.run(scenario())
+
+
+def test_a_lost_socket_ends_its_subscriptions() -> None:
+    async def scenario() -> None:
+        async with served() as server:
+            async with server.connect() as connection:
+                add = {"type": "Add", "queryId": 0, "udfPath": "db:read", "args": [{"keys": ["n"]}]}
+                modify = {"type": "ModifyQuerySet", "baseVersion": 0, "newVersion": 1, "modifications": [add]}
+                await connection.send(json.dumps(modify))
+                await connection.recv()
+                assert server.backend.entries
+            async with asyncio.timeout(10):
+                while server.backend.entries:
+                    await asyncio.sleep(0)
+
+    asyncio.run(scenario())
