@@ -8,7 +8,12 @@
         DefinitionError        the app's own code is wrong in a way that a push can tell
         Conflict               lost a race; the runtime runs the mutation again
         DataFolderError        the data folder is in use, foreign, or damaged
-        WorkerLost             the process that ran a call died or was killed
+        WorkerLost             a process that is needed died, or could not be started
+        FrameTooLarge          a message between two processes is beyond what a socket frame may hold
+
+    FunctionTimedOut           not in the tree: raised from a signal into user code, see there
+        Overloaded             a bound on waiting work was reached; the caller may try again later
+        Unauthenticated        a token or key that proves nothing here
 
 Fields hold the facts, for tests and metrics; `__str__` tells a person what happened, where, and what to do.
 """
@@ -128,4 +133,45 @@ class DataFolderError(ConvexpyError):
 
 
 class WorkerLost(ConvexpyError):
-    """The process that ran a call died or was killed before it answered."""
+    """A process of the server (committer, template, worker) died, was killed, or could not be started."""
+
+
+class FrameTooLarge(ConvexpyError):
+    """A message between two processes is beyond `FRAME_BYTES_MAX`."""
+
+
+class FunctionTimedOut(BaseException):
+    """The CPU time of a call is used up; a signal handler raises it into the code that runs.
+
+    It derives from BaseException, so that `except Exception` in user code does not swallow it, and comes again while
+    user code does. Whoever runs user code turns it into an error of the function, with this text.
+    """
+
+    def __init__(self, timeout_seconds: float) -> None:
+        super().__init__(f"Function execution timed out (maximum duration: {timeout_seconds:g}s)")
+
+
+class Overloaded(ConvexpyError):
+    """A bound on waiting work was reached; nothing of the request was run, so the caller may try again later.
+
+    Args:
+        code: short name that clients choose their back-off by (wire-protocol 1).
+    """
+
+    def __init__(self, text: str, code: str = "TooManyConcurrentRequests") -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Unauthenticated(ConvexpyError):
+    """A token or key that proves nothing here.
+
+    Args:
+        text: for the client; never holds any part of the token.
+        code: short name for HTTP bodies.
+        http_status: 400, 401 or 403.
+    """
+
+    def __init__(self, text: str, code: str, http_status: int = 401) -> None:
+        super().__init__(text)
+        self.code, self.http_status = code, http_status

@@ -170,7 +170,9 @@ class Query:
         """
         self._use("consumed")
         index = None if self._table is None or self._is_by_id else self._index()
-        reader = PageReader(self._host, self._name, self._index_name, self._bounds_for_page(index), bool(self._descending))
+        reader = PageReader(
+            self._host, self._name, self._index_name, self._bounds_for_page(index), bool(self._descending)
+        )
         return reader.read(options, self._transaction, self._table, index, self._visible)
 
     def __aiter__(self) -> Self:
@@ -218,7 +220,11 @@ class Query:
         return index
 
     def _bounds_for_page(self, index: IndexInfo | None) -> IndexBounds:
-        if self._is_by_id and self._range is not None and (self._range.equalities or self._range.lower or self._range.upper):
+        if (
+            self._is_by_id
+            and self._range is not None
+            and (self._range.equalities or self._range.lower or self._range.upper)
+        ):
             raise QueryError("paginate() over by_id takes the whole table. Use an index for a part of it.")
         return self._range.bounds(index) if index is not None and self._range else IndexBounds()
 

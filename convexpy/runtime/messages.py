@@ -12,6 +12,7 @@ from msgspec import Raw, Struct
 
 from convexpy.transactions.commit_messages import Reads
 
+Loss = Literal["", "killed", "died", "overloaded"]
 CallKind = Literal["query", "mutation", "action", "httpAction", "job", "system"]
 Format = Literal["convex_encoded_json", "json", "export_json"]
 
@@ -20,7 +21,7 @@ class Call(Struct, array_like=True, kw_only=True):
     """One execution asked of a worker."""
 
     id: int  # chosen by the server, unique while it lives
-    kind: CallKind | Literal["any"]  # "any": the function's own kind decides (admin)
+    kind: CallKind
     component: str  # path of the component instance, "" is the app
     path: str  # "module:name"; a system function's name for kind "system"; the row's id for kind "job"
     args: bytes  # convex-encoded JSON of one object; for kind "system" msgpack
@@ -32,7 +33,7 @@ class Call(Struct, array_like=True, kw_only=True):
     seed: bytes = b""  # 16 bytes; ids and randomness of the call come from it
     now_ns: int = 0  # the call's one instant
     request_id: str = ""
-    session: tuple[str, int] | None = None  # (session id, request number): answered once
+    session: tuple[str, int] | None = None  # mutations: (session id, request number), answered once
     journal: str | None = None
     is_redacted: bool = False  # production: texts of ordinary errors stay here
     preset_outcome: bytes | None = None  # kind "job" after a hard kill: skip the function, complete with this outcome
@@ -43,11 +44,10 @@ class JobHint(Struct, array_like=True):
     """A scheduled function that the call wrote: enough to start it without reading the row."""
 
     id: str
-    component: str
     due_ns: int
     is_action: bool
     lane: str | None
-    queue: str | None
+    queue: str  # "": none
 
 
 class Reply(Struct, array_like=True, kw_only=True):
@@ -72,3 +72,6 @@ class Reply(Struct, array_like=True, kw_only=True):
     user_seconds: float = 0.0
     kind: str = ""  # the function's own kind, "" where it was not found
     http: Raw | None = None
+    # Set by the pool when no worker answered: killed at the hard limit (the function's fault, not repeated), its worker
+    # died twice, or never started because too many calls wait. A job that was "killed" runs again with preset_outcome.
+    loss: Loss = ""

@@ -1,10 +1,10 @@
 """The folder that holds one deployment: its format, its lock, its admin key.
 
-    convexpy.json   format, engine, map size, deployment name, created
-    lock            held by the one server that uses the folder
-    admin_key       `<deployment>|<64 hex>`, readable by its owner only
-    data.mdb        the database
-    files/          stored files
+convexpy.json   format, engine, map size, deployment name, created
+lock            held by the one server that uses the folder
+admin_key       `<deployment>|<64 hex>`, readable by its owner only
+data.mdb        the database
+files/          stored files
 """
 
 from __future__ import annotations

@@ -26,15 +26,21 @@ StoreError = lmdb.Error
 class Snapshot:
     """The database as it is at `ts`, for as long as this object is open."""
 
-    __slots__ = ("_documents", "_indexes", "_log", "_transaction", "catalog_ts", "ts")
+    __slots__ = ("_documents", "_indexes", "_log", "_meta", "_transaction", "catalog_ts", "ts")
 
     def __init__(self, store: LmdbStore) -> None:
         self._transaction = store.environment.begin()
         self._documents, self._indexes, self._log = store.documents, store.indexes, store.log
-        meta = store.meta
+        meta = self._meta = store.meta
         # Read inside the transaction: another process may commit between two calls.
         self.ts = decode_ts(self._transaction.get(LAST_COMMIT_TS, db=meta) or encode_ts(0))
         self.catalog_ts = decode_ts(self._transaction.get(CATALOG_TS, db=meta) or encode_ts(0))
+
+    def instance_secret(self) -> bytes:
+        """32 random bytes of this database; signs cursors and upload tokens."""
+        secret = self._transaction.get(INSTANCE_SECRET, db=self._meta)
+        assert secret is not None, "the committer writes the secret when it initialises a database"
+        return secret
 
     def document(self, key: bytes) -> bytes | None:
         """Read one stored document: u64 commit timestamp ‖ packed fields."""

@@ -49,7 +49,7 @@ class Catalog:
 def load_catalog(snapshot: Snapshot) -> Catalog:
     """Read the whole catalog; costs time in proportion to the number of tables."""
     tables = [
-        table_from_row(unpack(value[8:]), key[-ID_BYTES:])  # type: ignore[arg-type]
+        table_from_row(unpack(value[8:]), key[-ID_BYTES:])
         for key, value in snapshot.document_entries(TABLES.prefix, prefix_end(TABLES.prefix), False)
     ]
     components: dict[str, int] = {}

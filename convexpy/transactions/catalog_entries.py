@@ -16,13 +16,14 @@ class IndexInfo:
     """An index: entries are sorted by `fields`, then `_creationTime`, then the document id.
 
     `fields` are dotted paths into the document; `_creationTime` is not listed. A backfilling or staged index is
-    maintained by every write, but may not be read.
+    maintained by every write, but may not be read. A sparse one leaves out documents that lack its first field.
     """
 
     name: str
     keyspace: int
     fields: tuple[str, ...]
     state: IndexState
+    is_sparse: bool = False
 
     @cached_property
     def prefix(self) -> bytes:

@@ -16,7 +16,7 @@ FIRST_USER_TABLE_NUMBER = 10_001
 
 def _table(keyspace: int, name: str, **indexes: list[str]) -> TableInfo:
     entries = {
-        index: IndexInfo(index, INDEX_BIT | (keyspace * 16 + ordinal), tuple(fields), "ready")
+        index: IndexInfo(index, INDEX_BIT | (keyspace * 16 + ordinal), tuple(fields), "ready", is_sparse=bool(fields))
         for ordinal, (index, fields) in enumerate(indexes.items())
     }
     return TableInfo(SYSTEM_NAMESPACE, name, keyspace, 512 + keyspace, entries)
@@ -32,7 +32,13 @@ TABLES = _table(
 )
 COMPONENTS = _table(2, "_components", by_path=["path"], by_namespace=["namespace"])
 MODULES = _table(3, "_modules", by_path=["path"])
-SCHEDULED_FUNCTIONS = _table(4, "_scheduled_functions", by_due=["pending_queue", "due_ns"], by_finished=["finished_ms"])
+SCHEDULED_FUNCTIONS = _table(
+    4,
+    "_scheduled_functions",
+    by_due=["pending_queue", "scheduledTime"],
+    by_finished=["finished_ms"],
+    by_running=["running"],
+)
 SESSION_REQUESTS = _table(5, "_session_requests", by_creation_time=[])
 QUEUES = _table(6, "_queues", by_name=["namespace", "name"])
 

@@ -16,7 +16,15 @@ from msgspec import Struct
 
 from convexpy.errors import LimitExceeded
 from convexpy.limits import FunctionLimits
-from convexpy.storage.keys import ID_BYTES, decode_ts, document_key, is_cut, successor
+from convexpy.storage.keys import (
+    ID_BYTES,
+    decode_ts,
+    document_key,
+    is_cut,
+    keyspace_prefix,
+    prefix_end,
+    successor,
+)
 from convexpy.storage.lmdb_store import Snapshot
 from convexpy.transactions.catalog import Catalog
 from convexpy.transactions.catalog_entries import IndexInfo, TableInfo
@@ -46,9 +54,7 @@ class Transaction:
         now_ms: the run's instant; creation times begin at it or at the snapshot, whichever is later.
     """
 
-    def __init__(
-        self, snapshot: Snapshot, catalog: Catalog, limits: FunctionLimits, seed: bytes, now_ms: int
-    ) -> None:
+    def __init__(self, snapshot: Snapshot, catalog: Catalog, limits: FunctionLimits, seed: bytes, now_ms: int) -> None:
         self.begin_ts = snapshot.ts
         self.catalog = catalog
         self.usage = Usage()
@@ -60,6 +66,8 @@ class Transaction:
         self._next_creation_time = float(max(now_ms, snapshot.ts // 1_000_000 + 1))
         self._reads = ReadSet()
         self._writes = WriteSet()
+        self._extra_puts: list[bytes] = []
+        self._extra_deletes: list[bytes] = []
         self.new_tables: dict[tuple[int, str], TableInfo] = {}
 
     # --- reads
@@ -89,7 +97,8 @@ class Transaction:
             usage.bytes_read += len(packed)
             if not self.is_unlimited:
                 self._check_read_limits()
-        return unpack(packed)  # type: ignore[return-value]
+        document: Document = unpack(packed)
+        return document
 
     def _check_read_limits(self) -> None:
         limits, usage = self._limits, self.usage
@@ -243,7 +252,7 @@ class Transaction:
         if raw is None:
             return ABSENT
         packed = raw[8:]
-        return version_of(table, internal_id, packed, unpack(packed))  # type: ignore[arg-type]
+        return version_of(table, internal_id, packed, unpack(packed))
 
     def _check_write_limits(self) -> None:
         if self.is_unlimited:
@@ -259,6 +268,21 @@ class Transaction:
                 f"Too many bytes written in a single function execution (limit: {limits.bytes_written} bytes). "
                 f"Split the work over several mutations, for example with ctx.scheduler.run_after(0, …)."
             )
+
+    # --- upkeep of indexes, by pushes only
+
+    def add_index_entries(self, entries: list[bytes]) -> None:
+        """Put entries of a backfilling index whose documents stay as they are."""
+        self._extra_puts.extend(entries)
+
+    def drop_index_entries(self, keyspace: int, limit: int) -> bool:
+        """Delete at most `limit` entries of an index that no table has any more; whether there are more."""
+        prefix = keyspace_prefix(keyspace)
+        for entry in self._snapshot.index_keys(prefix, prefix_end(prefix), False):
+            if len(self._extra_deletes) == limit:
+                return True
+            self._extra_deletes.append(entry)
+        return False
 
     # --- parts and whole
 
@@ -286,7 +310,9 @@ class Transaction:
     def commit_request(self, function: str, generation: int) -> CommitRequest | None:
         """What the committer needs; None where nothing would change."""
         documents, puts, deletes, touches = self._writes.changes()
-        if not documents:
+        puts += self._extra_puts
+        deletes += self._extra_deletes
+        if not documents and not puts and not deletes:
             return None
         is_catalog_change = any(int.from_bytes(write.key[:4], "big") in CATALOG_KEYSPACES for write in documents)
         return CommitRequest(

@@ -106,8 +106,6 @@ class WriteLog:
             return None
         points, ranges = set(reads.points), reads.ranges
         for ts, keys in self._commits:
-            if ts > after_ts and any(
-                key in points or any(start <= key < end for start, end in ranges) for key in keys
-            ):
+            if ts > after_ts and any(key in points or any(start <= key < end for start, end in ranges) for key in keys):
                 return ts
         raise AssertionError("an overlap was found, but no commit in the log holds it")

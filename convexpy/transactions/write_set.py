@@ -35,6 +35,7 @@ def version_of(table: TableInfo, internal_id: bytes, packed: bytes, fields: dict
     entries = {
         index.keyspace: index_entry_key(index.prefix, sort_key_of(index, fields), internal_id)
         for index in table.indexes.values()
+        if not (index.is_sparse and index.fields[0] not in fields)
     }
     return Version(packed, entries)
 
@@ -87,9 +88,7 @@ class WriteSet:
         if not self._pending:
             return []
         return sorted(
-            key
-            for key, document in self._pending.items()
-            if start <= key < end and document.current.packed is not None
+            key for key, document in self._pending.items() if start <= key < end and document.current.packed is not None
         )
 
     def savepoint(self) -> int:

@@ -1,0 +1,267 @@
+"""The `ctx` that handlers get: what a query, a mutation, an action may do, each in its own class.
+
+A ctx is a thin face on its host, the run that it belongs to; the runtime implements the hosts. In queries and mutations
+everything returns at once; in an `async def` action what leaves the process is awaited, in a `def` action it blocks.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Awaitable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from convexpy.errors import NotAllowed
+from convexpy.functions.database import DatabaseHost, DatabaseReader, DatabaseWriter
+from convexpy.functions.identity import Auth
+from convexpy.functions.scheduling import Scheduler, SchedulingHost, Target, delay_ms, instant_ms
+
+Args = dict[str, Any]
+
+
+class FunctionHost(DatabaseHost, SchedulingHost, Protocol):
+    """The run of a query or mutation, as its ctx sees it."""
+
+    identity: Mapping[str, Any] | None
+
+    def call_nested(self, kind: str, reference: Any, args: Args | None) -> Any:
+        """Run another query or mutation in this transaction."""
+
+    def read_clock_ms(self) -> int:
+        """The run's instant; marks the run as dependent on time."""
+
+    def random_source(self) -> random.Random:
+        """The run's own random numbers, the same in every replay of the same attempt."""
+
+    def note_identity_read(self) -> None:
+        """Mark the run as dependent on who called."""
+
+
+class _FunctionCtx:
+    """What queries and mutations have in common."""
+
+    def __init__(self, host: FunctionHost) -> None:
+        self._host = host
+        self.auth = Auth(host.note_identity_read, lambda: host.identity)
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch; one instant for the whole run, nested calls included."""
+        return self._host.read_clock_ms()
+
+    def now(self) -> datetime:
+        """The same instant as an aware datetime in UTC."""
+        return datetime.fromtimestamp(self.now_ms() / 1000, UTC)
+
+    @property
+    def random(self) -> random.Random:
+        """Random numbers of this run."""
+        return self._host.random_source()
+
+    def uuid(self) -> str:
+        """A random UUID (version 4) of this run."""
+        return str(uuid.UUID(bytes=self.random.randbytes(16), version=4))
+
+    def run_query(self, function: Any, args: Args | None = None) -> Any:
+        """Run another query at the same snapshot; in a mutation it sees the pending writes."""
+        return self._host.call_nested("query", function, args)
+
+
+class QueryCtx(_FunctionCtx):
+    """Reads at one snapshot."""
+
+    def __init__(self, host: FunctionHost) -> None:
+        super().__init__(host)
+        self.db = DatabaseReader(host)
+
+
+class MutationCtx(_FunctionCtx):
+    """Reads and writes in one serializable transaction."""
+
+    def __init__(self, host: FunctionHost) -> None:
+        super().__init__(host)
+        self.db = DatabaseWriter(host)
+        self.scheduler = Scheduler(host)
+
+    def run_mutation(self, function: Any, args: Args | None = None) -> Any:
+        """Run another mutation as a sub-transaction: if it raises its writes are gone, and this one may go on."""
+        return self._host.call_nested("mutation", function, args)
+
+
+class ActionHost(Protocol):
+    """The run of an action, as its ctx sees it. `perform` sends one operation to the server."""
+
+    identity: Mapping[str, Any] | None
+
+    def perform(self, operation: str, reference: Any, payload: dict[str, Any]) -> Awaitable[Any]: ...
+
+    def perform_blocking(self, operation: str, reference: Any, payload: dict[str, Any]) -> Any: ...
+
+
+class _ActionBase:
+    def __init__(self, host: ActionHost) -> None:
+        self._host = host
+        self.auth = Auth(lambda: None, lambda: host.identity)
+        self.random = random.SystemRandom()
+
+    @property
+    def db(self) -> Any:
+        raise NotAllowed(
+            "Actions have no ctx.db. Put the reads into a query and the writes into a mutation, and call them with "
+            "ctx.run_query(…) and ctx.run_mutation(…)."
+        )
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch, now."""
+        return int(self.now().timestamp() * 1000)
+
+    def now(self) -> datetime:
+        """Now, as an aware datetime in UTC."""
+        return datetime.now(UTC)
+
+
+class ActionCtx(_ActionBase):
+    """The ctx of an `async def` action: every call is awaited and is a transaction of its own."""
+
+    def __init__(self, host: ActionHost) -> None:
+        super().__init__(host)
+        self.scheduler = ActionScheduler(host)
+
+    async def run_query(self, function: Any, args: Args | None = None) -> Any:
+        """Run a query at the latest snapshot."""
+        return await self._host.perform("query", function, {"args": args or {}})
+
+    async def run_mutation(self, function: Any, args: Args | None = None) -> Any:
+        """Run a mutation in a transaction of its own."""
+        return await self._host.perform("mutation", function, {"args": args or {}})
+
+    async def run_action(self, function: Any, args: Args | None = None) -> Any:
+        """Run another action."""
+        return await self._host.perform("action", function, {"args": args or {}})
+
+
+class BlockingActionCtx(_ActionBase):
+    """The ctx of a `def` action: the same calls, and each blocks its thread until it is answered."""
+
+    def __init__(self, host: ActionHost) -> None:
+        super().__init__(host)
+        self.scheduler = BlockingActionScheduler(host)
+
+    def run_query(self, function: Any, args: Args | None = None) -> Any:
+        """Run a query at the latest snapshot."""
+        return self._host.perform_blocking("query", function, {"args": args or {}})
+
+    def run_mutation(self, function: Any, args: Args | None = None) -> Any:
+        """Run a mutation in a transaction of its own."""
+        return self._host.perform_blocking("mutation", function, {"args": args or {}})
+
+    def run_action(self, function: Any, args: Args | None = None) -> Any:
+        """Run another action."""
+        return self._host.perform_blocking("action", function, {"args": args or {}})
+
+
+def schedule_payload(
+    due_ms: float, args: Args | None, on_complete: Any, context: Any, lane: str | None, queue: str | None
+) -> dict[str, Any]:
+    """What an action sends to have a function scheduled."""
+    return {
+        "due_ms": due_ms,
+        "args": args or {},
+        "on_complete": on_complete,
+        "context": context,
+        "lane": lane,
+        "queue": queue,
+    }
+
+
+class ActionScheduler:
+    """Schedules from an `async def` action: takes effect at once, whatever becomes of the action."""
+
+    def __init__(self, host: ActionHost) -> None:
+        self._host = host
+
+    async def run_after(
+        self,
+        delay: Any,
+        function: Any,
+        args: Args | None = None,
+        *,
+        on_complete: Any = None,
+        context: Any = None,
+        lane: str | None = None,
+        queue: str | None = None,
+    ) -> str:
+        """See `Scheduler.run_after`."""
+        due_ms = _now_ms() + delay_ms(delay)
+        payload = schedule_payload(due_ms, args, on_complete, context, lane, queue)
+        return str(await self._host.perform("schedule", function, payload))
+
+    async def run_at(
+        self,
+        when: Any,
+        function: Any,
+        args: Args | None = None,
+        *,
+        on_complete: Any = None,
+        context: Any = None,
+        lane: str | None = None,
+        queue: str | None = None,
+    ) -> str:
+        """See `Scheduler.run_at`."""
+        due_ms = instant_ms(when, int(_now_ms()))
+        payload = schedule_payload(due_ms, args, on_complete, context, lane, queue)
+        return str(await self._host.perform("schedule", function, payload))
+
+    async def cancel(self, job_id: str) -> None:
+        """See `Scheduler.cancel`."""
+        await self._host.perform("cancel", None, {"job_id": job_id})
+
+
+class BlockingActionScheduler:
+    """Schedules from a `def` action: takes effect at once, whatever becomes of the action."""
+
+    def __init__(self, host: ActionHost) -> None:
+        self._host = host
+
+    def run_after(
+        self,
+        delay: Any,
+        function: Any,
+        args: Args | None = None,
+        *,
+        on_complete: Any = None,
+        context: Any = None,
+        lane: str | None = None,
+        queue: str | None = None,
+    ) -> str:
+        """See `Scheduler.run_after`."""
+        due_ms = _now_ms() + delay_ms(delay)
+        payload = schedule_payload(due_ms, args, on_complete, context, lane, queue)
+        return str(self._host.perform_blocking("schedule", function, payload))
+
+    def run_at(
+        self,
+        when: Any,
+        function: Any,
+        args: Args | None = None,
+        *,
+        on_complete: Any = None,
+        context: Any = None,
+        lane: str | None = None,
+        queue: str | None = None,
+    ) -> str:
+        """See `Scheduler.run_at`."""
+        due_ms = instant_ms(when, int(_now_ms()))
+        payload = schedule_payload(due_ms, args, on_complete, context, lane, queue)
+        return str(self._host.perform_blocking("schedule", function, payload))
+
+    def cancel(self, job_id: str) -> None:
+        """See `Scheduler.cancel`."""
+        self._host.perform_blocking("cancel", None, {"job_id": job_id})
+
+
+def _now_ms() -> float:
+    return datetime.now(UTC).timestamp() * 1000
+
+
+__all__ = ["ActionCtx", "ActionHost", "BlockingActionCtx", "FunctionHost", "MutationCtx", "QueryCtx", "Target"]

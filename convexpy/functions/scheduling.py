@@ -1,0 +1,274 @@
+"""`ctx.scheduler`: writes, cancels and describes rows of `_scheduled_functions`. The runtime's scheduler runs them.
+
+A row is written by the transaction that schedules, so it commits with it or not at all.
+
+Row: `namespace` (of who scheduled), `target` {namespace, path}, `name`, `args` [object], `scheduledTime` ms, `state`,
+`pending_queue` (only while pending: which queue's index range it waits in), and, beyond Convex, `on_complete`
+{namespace, path, context}, `lane`, `is_action`, `running` (an action that has begun), `retry` (a completion that is
+owed: attempts so far and the last error). A row with `on_complete` is deleted by the commit that completes it.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Protocol
+
+from convexpy.errors import InvalidId, InvalidRequest, LimitExceeded
+from convexpy.limits import SCHEDULE_HORIZON_SECONDS, SCHEDULED_ARGS_BYTES_MAX, SCHEDULED_FUNCTIONS_MAX
+from convexpy.transactions.index_keys import IndexBounds
+from convexpy.transactions.system_tables import QUEUES, SCHEDULED_FUNCTIONS
+from convexpy.transactions.transaction import Transaction
+from convexpy.values import check_value, decode_id, index_key, size_of
+
+Row = dict[str, Any]
+PENDING = {"kind": "pending"}
+
+
+class Target(NamedTuple):
+    """A function by the namespace of its component instance and its path there."""
+
+    namespace: int
+    path: str
+    is_action: bool
+
+
+class SchedulingHost(Protocol):
+    """What a run offers to its scheduler."""
+
+    transaction: Transaction
+    namespace: int
+    now_ms: int
+    job_id: str | None
+
+    def resolve_target(self, reference: Any, purpose: str) -> Target:
+        """Find the mutation or action that a reference names, or refuse."""
+
+    def note_job(self, job_id: str, row: Row) -> None:
+        """Tell the scheduler about a new row, once this run has committed."""
+
+    def note_canceled(self, job_id: str) -> None:
+        """Tell the scheduler that a row is not to be run, once this run has committed."""
+
+
+class Scheduler:
+    """Schedules functions from a mutation; everything is part of its transaction."""
+
+    def __init__(self, host: SchedulingHost) -> None:
+        self._host = host
+        self._count = 0
+        self._args_bytes = 0
+
+    def run_after(
+        self,
+        delay: float | timedelta,
+        function: Any,
+        args: dict[str, Any] | None = None,
+        *,
+        on_complete: Any = None,
+        context: Any = None,
+        lane: str | None = None,
+        queue: str | None = None,
+    ) -> str:
+        """Run a mutation or action `delay` from now (seconds or timedelta); 0 is right after this commit.
+
+        Args:
+            on_complete: an (internal) mutation, called once with `context`, `outcome` and `job_id`. A mutation's
+                completion is in the transaction of the mutation itself.
+            lane: mutations and completions of one lane run one at a time.
+            queue: a named queue; at most its limit of functions run at once (see `set_queue_limit`).
+
+        Returns:
+            The id of the row in `_scheduled_functions`.
+        """
+        return self._schedule(self._host.now_ms + delay_ms(delay), function, args, on_complete, context, lane, queue)
+
+    def run_at(
+        self,
+        when: float | datetime,
+        function: Any,
+        args: dict[str, Any] | None = None,
+        *,
+        on_complete: Any = None,
+        context: Any = None,
+        lane: str | None = None,
+        queue: str | None = None,
+    ) -> str:
+        """Like `run_after`, at an instant: an aware datetime or epoch seconds. One in the past is now."""
+        due_ms = instant_ms(when, self._host.now_ms)
+        return self._schedule(due_ms, function, args, on_complete, context, lane, queue)
+
+    def _schedule(
+        self,
+        due_ms: float,
+        function: Any,
+        args: dict[str, Any] | None,
+        on_complete: Any,
+        context: Any,
+        lane: str | None,
+        queue: str | None,
+    ) -> str:
+        host = self._host
+        self._count += 1
+        if self._count > SCHEDULED_FUNCTIONS_MAX:
+            raise LimitExceeded(
+                f"Too many functions scheduled by this mutation (limit: {SCHEDULED_FUNCTIONS_MAX}). Schedule one "
+                f"function that schedules the rest."
+            )
+        arguments = {} if args is None else args
+        check_value(arguments)
+        self._args_bytes += size_of(arguments)
+        if self._args_bytes > SCHEDULED_ARGS_BYTES_MAX:
+            raise LimitExceeded(
+                f"Too large total size of the arguments of scheduled functions from this mutation "
+                f"(limit: {SCHEDULED_ARGS_BYTES_MAX} bytes). Store large values in documents and pass their ids."
+            )
+        target = host.resolve_target(function, "schedule")
+        callback = None if on_complete is None else host.resolve_target(on_complete, "call on completion")
+        if callback is not None and callback.is_action:
+            raise InvalidRequest(f"on_complete must be a mutation, but {callback.path} is an action.")
+        row = new_row(host.namespace, target, arguments, due_ms, callback, context, lane, queue)
+        if _is_born_canceled(host):
+            row.pop("pending_queue")
+            row |= {"state": {"kind": "canceled"}, "completedTime": float(host.now_ms), "finished_ms": host.now_ms}
+            return host.transaction.insert(SCHEDULED_FUNCTIONS, row)
+        job_id = host.transaction.insert(SCHEDULED_FUNCTIONS, row)
+        host.note_job(job_id, row)
+        return job_id
+
+    def cancel(self, job_id: str) -> None:
+        """Cancel a scheduled function. A pending one never runs; a running action runs on; a finished one stays.
+
+        With `on_complete` the outcome `canceled` is delivered.
+        """
+        host = self._host
+        internal_id = _job_internal_id(job_id)
+        row = host.transaction.get(SCHEDULED_FUNCTIONS, internal_id)
+        if row is None or row["namespace"] != host.namespace or row["state"]["kind"] not in ("pending", "inProgress"):
+            return
+        if host.job_id == job_id and not row.get("is_action"):
+            raise InvalidRequest("A mutation cannot cancel itself")
+        host.note_canceled(job_id)
+        if "on_complete" in row:
+            host.transaction.delete(SCHEDULED_FUNCTIONS, internal_id)
+            completion = completion_row(row, job_id, {"kind": "canceled"}, host.now_ms)
+            host.note_job(host.transaction.insert(SCHEDULED_FUNCTIONS, completion), completion)
+            return
+        host.transaction.replace(SCHEDULED_FUNCTIONS, internal_id, finished_row(row, {"kind": "canceled"}, host.now_ms))
+
+    def set_queue_limit(self, queue: str, limit: int) -> None:
+        """How many functions of a named queue run at once, from this commit on; 0 pauses it."""
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+            raise InvalidRequest(f"The limit of a queue is an integer of at least 0, not {limit!r}.")
+        host = self._host
+        key = index_key([host.namespace, queue])
+        bounds = IndexBounds(key, key + b"\xff")
+        for row in host.transaction.scan(QUEUES, QUEUES.indexes["by_name"], bounds):
+            host.transaction.replace(QUEUES, decode_id(row["_id"])[1], {**row, "limit": limit})
+            return
+        host.transaction.insert(QUEUES, {"namespace": host.namespace, "name": queue, "limit": limit})
+
+
+def new_row(
+    namespace: int,
+    target: Target,
+    args: dict[str, Any],
+    due_ms: float,
+    on_complete: Target | None,
+    context: Any,
+    lane: str | None,
+    queue: str | None,
+) -> Row:
+    """A pending row."""
+    row: Row = {
+        "namespace": namespace,
+        "target": {"namespace": target.namespace, "path": target.path},
+        "name": _stored_name(target.path),
+        "args": [args],
+        "scheduledTime": float(due_ms),
+        "state": PENDING,
+        "pending_queue": queue_key(namespace, queue),
+    }
+    if target.is_action:
+        row["is_action"] = True
+    if on_complete is not None:
+        row["on_complete"] = {"namespace": on_complete.namespace, "path": on_complete.path, "context": context}
+    if lane is not None:
+        row["lane"] = f"{namespace}:{lane}"
+    return row
+
+
+def completion_row(row: Row, job_id: str, outcome: Row, now_ms: int) -> Row:
+    """A pending row that delivers `outcome` to the `on_complete` of `row`."""
+    callback = row["on_complete"]
+    args = {"context": callback["context"], "outcome": outcome, "job_id": job_id}
+    target = Target(callback["namespace"], callback["path"], is_action=False)
+    completion = new_row(row["namespace"], target, args, now_ms, None, None, None, None)
+    completion["retry"] = {"attempt": 0}  # it is owed exactly once, so a failure is tried again
+    if "lane" in row:
+        completion["lane"] = row["lane"]
+    return completion
+
+
+def finished_row(row: Row, state: Row, now_ms: int) -> Row:
+    """The row once its function has run, failed or been canceled."""
+    kept = {name: value for name, value in row.items() if name != "pending_queue"}
+    return {**kept, "state": state, "completedTime": float(now_ms), "finished_ms": now_ms}
+
+
+def queue_key(namespace: int, queue: str | None) -> str:
+    """Which range of the due index a pending row waits in; rows without a queue share the range of ""."""
+    return "" if queue is None else f"{namespace}:{queue}"
+
+
+def delay_ms(delay: float | timedelta) -> float:
+    """Check a delay and turn it into milliseconds."""
+    seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds < 0:
+        raise InvalidRequest(f"A delay is a timedelta or a finite, non-negative number of seconds, not {delay!r}.")
+    if seconds > SCHEDULE_HORIZON_SECONDS:
+        raise InvalidRequest(
+            f"A delay of {seconds:.0f} seconds is more than 5 years. Delays are in seconds, not milliseconds."
+        )
+    return float(seconds * 1000)
+
+
+def instant_ms(when: float | datetime, now_ms: int) -> float:
+    """Check an instant and turn it into epoch milliseconds."""
+    if isinstance(when, datetime):
+        if when.tzinfo is None:
+            raise InvalidRequest("run_at() needs an aware datetime: add tzinfo, for example datetime.now(UTC).")
+        seconds = when.timestamp()
+    elif isinstance(when, bool) or not isinstance(when, int | float) or not math.isfinite(when):
+        raise InvalidRequest(f"run_at() takes an aware datetime or epoch seconds, not {when!r}.")
+    else:
+        seconds = float(when)
+    if abs(seconds - now_ms / 1000) > SCHEDULE_HORIZON_SECONDS:
+        raise InvalidRequest(
+            f"{when!r} is more than 5 years away from now. run_at() takes epoch seconds, not milliseconds "
+            f"(divide _creationTime by 1000)."
+        )
+    return seconds * 1000
+
+
+def _is_born_canceled(host: SchedulingHost) -> bool:
+    """Whether this run belongs to a job that was canceled while it ran: what it schedules never runs."""
+    if host.job_id is None:
+        return False
+    row = host.transaction.get(SCHEDULED_FUNCTIONS, _job_internal_id(host.job_id))
+    return row is None or bool(row["state"]["kind"] == "canceled")
+
+
+def _job_internal_id(job_id: str) -> bytes:
+    try:
+        number, internal_id = decode_id(job_id)
+    except InvalidId as error:
+        raise InvalidId(f"Invalid argument `id` for `scheduler.cancel`: {error}") from error
+    if number != SCHEDULED_FUNCTIONS.number:
+        raise InvalidId(f"Invalid argument `id` for `scheduler.cancel`: {job_id!r} is no scheduled function.")
+    return internal_id
+
+
+def _stored_name(path: str) -> str:
+    module, _, name = path.partition(":")
+    return f"{module}.js:{name}"

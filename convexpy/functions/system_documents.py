@@ -1,0 +1,18 @@
+"""How rows of the platform's tables look to user code: Convex's shapes, without the fields that are ours alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Document = dict[str, Any]
+
+_SCHEDULED_FIELDS = ("_id", "_creationTime", "name", "args", "scheduledTime", "completedTime", "state")
+
+
+def scheduled_function_view(row: Document) -> Document:
+    """A scheduled function: name, args, scheduledTime and completedTime in ms, state."""
+    return {name: row[name] for name in _SCHEDULED_FIELDS if name in row}
+
+
+SYSTEM_VIEWS: dict[str, Callable[[Document], Document]] = {"_scheduled_functions": scheduled_function_view}

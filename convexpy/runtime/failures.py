@@ -1,0 +1,112 @@
+"""From an exception to what the caller is told.
+
+In development: `[Request ID: …] Server Error`, the message, the user's own frames. In production only the first line;
+the data of a `ConvexError` passes in both. The platform's own errors have complete texts and no `Uncaught`.
+Source: wire-protocol 4.1.
+"""
+
+from __future__ import annotations
+
+import linecache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import msgspec
+
+from convexpy.errors import ConvexError, FunctionTimedOut, InvalidRequest, InvalidValue, LimitExceeded
+from convexpy.functions.pagination import InvalidCursor
+from convexpy.runtime.messages import Format
+from convexpy.values import Int64, encode_as
+
+_PACKAGE = str(Path(__file__).resolve().parent.parent) + "/"
+
+
+class Failure(NamedTuple):
+    """A failed call: the message without frame or request id, the user's frames, and a ConvexError's data."""
+
+    message: str
+    frames: str
+    data: Any
+    has_data: bool
+
+    def client_text(self, request_id: str, is_redacted: bool) -> str:
+        """The text that goes to the client."""
+        head = f"[Request ID: {request_id}] Server Error"
+        return head if is_redacted else f"{head}\n{self.message}\n{self.frames}"
+
+    def log_text(self) -> str:
+        """Message and frames, for the operator and for stored outcomes."""
+        return f"{self.message}\n{self.frames}".rstrip("\n")
+
+    def encoded_data(self, format: Format) -> bytes | None:
+        """The data as JSON, only for a ConvexError."""
+        return encode_as(self.data, format) if self.has_data else None
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Describe an exception that a function, or the platform on its behalf, has raised."""
+    frames = user_frames(error.__traceback__)
+    if isinstance(error, FunctionTimedOut):
+        return Failure(str(error), frames, None, False)
+    if isinstance(error, MemoryError):
+        return Failure("Python execution ran out of memory", frames, None, False)
+    if isinstance(error, ConvexError):
+        try:
+            encode_as(error.data, "convex_encoded_json")
+        except InvalidValue as invalid:
+            return Failure(
+                f"Uncaught {type(error).__name__} with data that is no value: {invalid}", frames, None, False
+            )
+        message = str(error) if isinstance(error, InvalidCursor) else f"Uncaught {type(error).__name__}: {_data(error)}"
+        return Failure(message, frames, error.data, True)
+    if isinstance(error, InvalidRequest):
+        return Failure(str(error), frames, None, False)
+    if isinstance(error, RecursionError):
+        return Failure(f"Uncaught RecursionError: {error}", frames[:4000], None, False)
+    text = str(error)
+    name = type(error).__name__
+    return Failure(f"Uncaught {name}: {text}" if text else f"Uncaught {name}", frames, None, False)
+
+
+def too_large(what: str, actual: int, limit: int) -> LimitExceeded:
+    """Arguments or a result over their bound."""
+    return LimitExceeded(f"{what} are too large (actual: {actual} bytes, limit: {limit} bytes)")
+
+
+def user_frames(trace: TracebackType | None) -> str:
+    """The frames of user code, outermost first: file, line, function and source line; ours are left out."""
+    lines = []
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if not code.co_filename.startswith((_PACKAGE, "<")):
+            source = linecache.getline(code.co_filename, trace.tb_lineno).strip()
+            lines.append(f"    at {code.co_qualname} ({_short(code.co_filename)}:{trace.tb_lineno})\n")
+            if source:
+                lines.append(f"        {source}\n")
+        trace = trace.tb_next
+    return "".join(lines)
+
+
+def _short(file: str) -> str:
+    path = Path(file)
+    return str(Path(*path.parts[-2:])) if len(path.parts) > 2 else file
+
+
+def _data(error: ConvexError) -> str:
+    data = error.data
+    if isinstance(data, str):
+        return data
+    return msgspec.json.encode(_with_bigint_texts(data)).decode()
+
+
+def _with_bigint_texts(value: Any) -> Any:
+    if isinstance(value, Int64):
+        return f"{int(value)}n"
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, list):
+        return [_with_bigint_texts(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _with_bigint_texts(item) for name, item in value.items()}
+    return value

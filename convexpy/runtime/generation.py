@@ -1,0 +1,32 @@
+"""One state of the app's code, as a worker holds it: the application, its number, and how its errors are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from convexpy.functions.application import Application
+from convexpy.limits import FunctionLimits
+from convexpy.transactions.catalog import CatalogCache
+
+
+def _no_clock() -> None:
+    """Stands for the worker's CPU clock where there is none."""
+
+
+@dataclass
+class Generation:
+    """What `execute` needs besides the call and the snapshot.
+
+    Args:
+        number: rises with every push; the committer refuses mutations of another one.
+        is_redacted: production: texts of ordinary errors and log lines stay in the server.
+        restart_clock: gives the running call its full CPU time again (a job's completion has a budget of its own).
+    """
+
+    number: int
+    application: Application
+    limits: FunctionLimits = field(default_factory=FunctionLimits)
+    is_redacted: bool = False
+    restart_clock: Callable[[], None] = _no_clock
+    catalogs: CatalogCache = field(default_factory=CatalogCache)

@@ -1,0 +1,130 @@
+"""Runs a due row of `_scheduled_functions` as one transaction.
+
+For a mutation: (a) the function as a sub-transaction, (b) `on_complete(outcome)` as another, then the row's final
+state. All of it commits or none, so each happens exactly once. If (a) raises, its writes go and the outcome is the
+error; if (b) raises, only its writes go and it becomes a row of its own, tried again with back-off. (a) and (b) have
+separate budgets. For an action: the row turns `inProgress` here, the action runs after that commit, and
+`finish_action` records its outcome: at most once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from convexpy.errors import FunctionNotFound, FunctionTimedOut
+from convexpy.functions.scheduling import Row, completion_row, finished_row
+from convexpy.runtime.execution import Run, job_hint
+from convexpy.runtime.failures import failure_of
+from convexpy.transactions.system_tables import SCHEDULED_FUNCTIONS
+from convexpy.transactions.transaction import Usage
+from convexpy.values import decode_id, encode_json
+
+Outcome = dict[str, Any]
+
+RETRY_FIRST_MS = 500
+RETRY_LAST_MS = 2 * 3600 * 1000
+
+
+def run_job(run: Run) -> dict[str, Any]:
+    """Run the row that the call names, if it is still pending.
+
+    Returns:
+        `{"kind": "done"}`, `{"kind": "gone"}` for a row that is not pending any more, or for an action what to start:
+        `{"kind": "action", "component", "path", "args"}` (args as JSON).
+    """
+    job_id = run.call.path
+    run.job_id = job_id
+    internal_id = decode_id(job_id)[1]
+    row = run.transaction.get(SCHEDULED_FUNCTIONS, internal_id)
+    if row is None or row["state"]["kind"] != "pending":
+        return {"kind": "gone"}
+    if row.get("is_action"):
+        return _begin_action(run, internal_id, row)
+    preset = run.call.preset_outcome
+    outcome = _run_mutation(run, row) if preset is None else msgspec.msgpack.decode(preset)
+    if "retry" in row and outcome["kind"] == "failed":
+        _try_again_later(run, internal_id, row, outcome)
+    else:
+        complete(run, internal_id, row, outcome)
+    return {"kind": "done"}
+
+
+def complete(run: Run, internal_id: bytes, row: Row, outcome: Outcome) -> None:
+    """Deliver an outcome and write the row's final state."""
+    transaction = run.transaction
+    if "on_complete" not in row:
+        state = {"kind": outcome["kind"]} if outcome["kind"] != "failed" else _failed_state(outcome)
+        transaction.replace(SCHEDULED_FUNCTIONS, internal_id, finished_row(row, state, run.now_ms))
+        return
+    callback = row["on_complete"]
+    savepoint = transaction.savepoint()
+    marks = len(run.jobs), len(run.canceled_jobs)
+    transaction.usage = Usage()
+    run.generation.restart_clock()
+    try:
+        located = run.resolver.in_namespace(callback["namespace"], callback["path"])
+        run.invoke(located, {"context": callback["context"], "outcome": outcome, "job_id": row["_id"]}, is_top=False)
+    except (Exception, FunctionTimedOut) as error:
+        transaction.rollback(savepoint)
+        del run.jobs[marks[0] :]
+        del run.canceled_jobs[marks[1] :]
+        again = completion_row(row, row["_id"], outcome, run.now_ms + RETRY_FIRST_MS)
+        again["retry"] = {"attempt": 1, "error": failure_of(error).log_text()}
+        run.sink.add(
+            "ERROR", f"on_complete of {row['name']} failed, it will be tried again: {failure_of(error).message}"
+        )
+        run.jobs.append(job_hint(transaction.insert(SCHEDULED_FUNCTIONS, again), again))
+    transaction.delete(SCHEDULED_FUNCTIONS, internal_id)
+
+
+def _run_mutation(run: Run, row: Row) -> Outcome:
+    transaction = run.transaction
+    savepoint = transaction.savepoint()
+    try:
+        located = run.resolver.in_namespace(row["target"]["namespace"], row["target"]["path"])
+        if located.function.kind != "mutation":
+            raise FunctionNotFound(
+                f"Unsupported function type: {row['target']['path']} is a {located.function.kind} now; only mutations "
+                f"and actions can be scheduled."
+            )
+        return {"kind": "success", "value": run.invoke(located, row["args"][0], is_top=False)}
+    except (Exception, FunctionTimedOut) as error:
+        transaction.rollback(savepoint)
+        run.jobs.clear()
+        run.canceled_jobs.clear()
+        failure = failure_of(error)
+        run.sink.add("ERROR", failure.log_text())
+        outcome: Outcome = {"kind": "failed", "error": failure.log_text()}
+        if failure.has_data:
+            outcome["data"] = failure.data
+        return outcome
+
+
+def _begin_action(run: Run, internal_id: bytes, row: Row) -> dict[str, Any]:
+    kept = {name: value for name, value in row.items() if name != "pending_queue"}
+    run.transaction.replace(
+        SCHEDULED_FUNCTIONS, internal_id, {**kept, "state": {"kind": "inProgress"}, "running": True}
+    )
+    target = row["target"]
+    return {
+        "kind": "action",
+        "component": run.resolver.instance_of(target["namespace"]).path,
+        "path": target["path"],
+        "args": encode_json(row["args"][0]),
+    }
+
+
+def _try_again_later(run: Run, internal_id: bytes, row: Row, outcome: Outcome) -> None:
+    """A completion that failed: its row stays, due later, with the error to be seen in it."""
+    attempt = row["retry"]["attempt"]
+    delay_ms = min(RETRY_FIRST_MS * 2**attempt, RETRY_LAST_MS)
+    due = float(run.now_ms + delay_ms)
+    again = {**row, "scheduledTime": due, "retry": {"attempt": attempt + 1, "error": outcome["error"]}}
+    run.transaction.replace(SCHEDULED_FUNCTIONS, internal_id, again)
+    run.jobs.append(job_hint(row["_id"], again))
+
+
+def _failed_state(outcome: Outcome) -> dict[str, Any]:
+    return {"kind": "failed", "error": outcome["error"]}

@@ -1,0 +1,323 @@
+"""The query cache and who waits on its entries: one run serves everybody who asks the same.
+
+An entry's outcome holds in [its snapshot, first later commit that touches what it read). Invariants:
+  1. an outcome is shown only once its snapshot is published;
+  2. a stale entry with listeners is running or about to, and its listeners hear of the new outcome;
+  3. entries that become stale in one step of the loop run as one frame, so they share one snapshot.
+Errors are not cached, but what they read is subscribed to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
+from typing import Protocol
+
+from convexpy.environment import Environment
+from convexpy.errors import Overloaded, WorkerLost
+from convexpy.limits import CACHE_BYTES_MAX, CLOCK_RESULT_SECONDS_MAX
+from convexpy.runtime.interface import FunctionRequest, Listener, Outcome
+from convexpy.runtime.invalidation import InvalidationIndex
+from convexpy.runtime.messages import Reply
+from convexpy.runtime.publishing import Publisher
+from convexpy.transactions.commit_messages import Committed, Reads
+
+RUN_FRAME_ENTRIES_MAX = 64  # entries that one worker runs on one snapshot
+RETRY_SECONDS = 1.0  # after a run that failed for want of a worker
+_ENTRY_OVERHEAD_BYTES = 600
+
+Key = tuple[str, str, bytes, str, bytes | None, bool, str | None]
+
+
+def _key_of(request: FunctionRequest) -> Key:
+    return (
+        request.component,
+        request.path,
+        request.args,
+        request.format,
+        request.identity,
+        request.is_admin,
+        request.journal,
+    )
+
+
+class QueryRunner(Protocol):
+    """Runs queries; the backend implements it."""
+
+    def run_queries(self, requests: list[FunctionRequest]) -> asyncio.Future[list[Reply]]:
+        """All at one snapshot, at or after `published_ts` of this moment."""
+
+    def outcome_of(self, request: FunctionRequest, reply: Reply) -> Outcome: ...
+
+
+class LiveEntry:
+    """One query's latest outcome and who waits on it; see `interface.Entry`."""
+
+    __slots__ = (
+        "expires_at",
+        "is_running",
+        "journal",
+        "key",
+        "listeners",
+        "outcome",
+        "request",
+        "size",
+        "snapshot_ts",
+        "valid_until_ts",
+    )
+
+    def __init__(self, key: Key, request: FunctionRequest) -> None:
+        self.key = key
+        self.request = request
+        self.journal = request.journal
+        self.outcome: Outcome | None = None
+        self.snapshot_ts = 0
+        self.valid_until_ts: int | None = None
+        self.is_running = False
+        self.expires_at: float | None = None
+        self.listeners: Counter[Listener] = Counter()
+        self.size = 0
+
+
+class _OneShot:
+    """A listener that waits for one change."""
+
+    __slots__ = ("changed",)
+
+    def __init__(self) -> None:
+        self.changed = asyncio.get_running_loop().create_future()
+
+    def entry_changed(self) -> None:
+        if not self.changed.done():
+            self.changed.set_result(None)
+
+
+class LiveQueryCache:
+    """Implements `interface.LiveQueries`; `take_commits` is its feed."""
+
+    def __init__(
+        self, runner: QueryRunner, publisher: Publisher, environment: Environment, cache_bytes: int = CACHE_BYTES_MAX
+    ) -> None:
+        self._runner = runner
+        self._publisher = publisher
+        self._environment = environment
+        self._cache_bytes_max = cache_bytes
+        self._entries: dict[Key, LiveEntry] = {}
+        self._idle: OrderedDict[LiveEntry, None] = OrderedDict()  # no listeners; least recently used first
+        self._idle_bytes = 0
+        self._index: InvalidationIndex[LiveEntry] = InvalidationIndex()
+        self._to_run: dict[LiveEntry, None] = {}
+        self._is_start_due = False
+        self.runs = 0
+        self.hits = 0
+
+    # --- what others ask
+
+    def subscribe(self, request: FunctionRequest, listener: Listener) -> LiveEntry:
+        """See `interface.LiveQueries`."""
+        entry = self._entry(request)
+        if not entry.listeners and entry in self._idle:
+            del self._idle[entry]
+            self._idle_bytes -= entry.size
+        entry.listeners[listener] += 1
+        if self._holds_now(entry):
+            self.hits += 1
+        else:
+            self._run_soon(entry)
+        return entry
+
+    def unsubscribe(self, entry: LiveEntry, listener: Listener) -> None:
+        """See `interface.LiveQueries`."""
+        entry.listeners[listener] -= 1
+        if entry.listeners[listener] <= 0:
+            del entry.listeners[listener]
+        if not entry.listeners:
+            self._retire(entry)
+
+    async def run_together(self, requests: list[FunctionRequest]) -> tuple[int, list[Outcome]]:
+        """See `interface.LiveQueries`."""
+        replies = await self._runner.run_queries(requests)
+        for reply in replies:
+            if reply.loss == "overloaded":
+                raise Overloaded("Too many calls are waiting for a worker. Try again later.")
+            if reply.loss or reply.is_system_error:
+                raise WorkerLost(reply.error)
+        snapshot_ts = replies[0].snapshot_ts if replies else self._publisher.published_ts
+        await self._publisher.wait_for(snapshot_ts)
+        outcomes = [self._runner.outcome_of(request, reply) for request, reply in zip(requests, replies, strict=True)]
+        return snapshot_ts, outcomes
+
+    async def query_once(self, request: FunctionRequest) -> Outcome:
+        """An outcome that holds at the `published_ts` of this moment or later."""
+        needed_ts = self._publisher.published_ts
+        while True:
+            waiter = _OneShot()
+            entry = self.subscribe(request, waiter)
+            try:
+                while not _covers(entry, needed_ts) or self._is_expired(entry):
+                    await waiter.changed
+                    waiter.changed = asyncio.get_running_loop().create_future()
+                outcome = entry.outcome
+                assert outcome is not None
+                return outcome
+            finally:
+                self.unsubscribe(entry, waiter)
+
+    # --- what happens to entries
+
+    def take_commits(self, commits: list[Committed]) -> None:
+        """Mark what the commits touch as stale. Called before `published_ts` moves."""
+        for commit in commits:
+            for entry in self._index.touched(commit.keys):
+                self._make_stale(entry, commit.ts)
+
+    def make_all_stale(self, ts: int) -> None:
+        """New code is in force from `ts` on: every outcome is to be computed again."""
+        for entry in list(self._entries.values()):
+            self._make_stale(entry, ts)
+
+    def _make_stale(self, entry: LiveEntry, ts: int) -> None:
+        if entry.valid_until_ts is None and entry.outcome is not None:
+            entry.valid_until_ts = ts
+            self._index.remove(entry)
+        if entry.listeners:
+            self._run_soon(entry)
+            for listener in list(entry.listeners):
+                listener.entry_changed()
+        elif not entry.is_running:
+            self._forget(entry)
+
+    def _entry(self, request: FunctionRequest) -> LiveEntry:
+        key = _key_of(request)
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = LiveEntry(key, request)
+        return entry
+
+    def _holds_now(self, entry: LiveEntry) -> bool:
+        return entry.outcome is not None and entry.valid_until_ts is None and not self._is_expired(entry)
+
+    def _is_expired(self, entry: LiveEntry) -> bool:
+        return entry.expires_at is not None and self._environment.monotonic() >= entry.expires_at
+
+    def _run_soon(self, entry: LiveEntry) -> None:
+        if entry.is_running:
+            return  # when it comes back stale it is run again
+        entry.is_running = True
+        self._to_run[entry] = None
+        if not self._is_start_due:
+            self._is_start_due = True
+            asyncio.get_running_loop().call_soon(self._start_runs)
+
+    def _start_runs(self) -> None:
+        self._is_start_due = False
+        entries = list(self._to_run)
+        self._to_run.clear()
+        for first in range(0, len(entries), RUN_FRAME_ENTRIES_MAX):
+            self._start_frame(entries[first : first + RUN_FRAME_ENTRIES_MAX])
+
+    def _start_frame(self, entries: list[LiveEntry]) -> None:
+        self.runs += len(entries)
+        requests = [_with_journal(entry) for entry in entries]
+        future = self._runner.run_queries(requests)
+        future.add_done_callback(lambda done: self._take_replies(entries, done))
+
+    def _take_replies(self, entries: list[LiveEntry], done: asyncio.Future[list[Reply]]) -> None:
+        if done.cancelled() or done.exception() is not None:
+            self._run_later(entries)
+            return
+        replies = done.result()
+        snapshot_ts = max(reply.snapshot_ts for reply in replies)
+        self._publisher.when_published(snapshot_ts, lambda: self._settle(entries, replies))
+
+    def _settle(self, entries: list[LiveEntry], replies: list[Reply]) -> None:
+        changed: list[LiveEntry] = []
+        failed: list[LiveEntry] = []
+        for entry, reply in zip(entries, replies, strict=True):
+            if reply.loss in ("overloaded", "died"):
+                failed.append(entry)
+                continue
+            self._set_outcome(entry, reply)
+            changed.append(entry)
+        if failed:
+            self._run_later(failed)
+        for entry in changed:
+            for listener in list(entry.listeners):
+                listener.entry_changed()
+
+    def _set_outcome(self, entry: LiveEntry, reply: Reply) -> None:
+        reads = reply.reads or Reads([], [])
+        entry.is_running = False
+        entry.outcome = self._runner.outcome_of(entry.request, reply)
+        entry.journal = reply.journal or entry.request.journal
+        entry.snapshot_ts = reply.snapshot_ts
+        entry.valid_until_ts = self._publisher.first_change_after(reply.snapshot_ts, reads)
+        entry.expires_at = self._environment.monotonic() + CLOCK_RESULT_SECONDS_MAX if reply.used_time else None
+        entry.size = (
+            _ENTRY_OVERHEAD_BYTES + len(entry.outcome.value) + len(entry.request.args) + 100 * len(reads.ranges)
+        )
+        if entry.valid_until_ts is None:
+            self._index.put(entry, reads)
+        elif entry.listeners:
+            self._run_soon(entry)
+        if not entry.listeners:
+            self._retire(entry)
+
+    def _run_later(self, entries: Iterable[LiveEntry]) -> None:
+        for entry in entries:
+            entry.is_running = False
+        waiting = [entry for entry in entries if entry.listeners]
+        asyncio.get_running_loop().call_later(RETRY_SECONDS, self._run_again, waiting)
+
+    def _run_again(self, entries: list[LiveEntry]) -> None:
+        for entry in entries:
+            if entry.listeners and not self._holds_now(entry):
+                self._run_soon(entry)
+
+    # --- the cache of entries that nobody waits on
+
+    def _retire(self, entry: LiveEntry) -> None:
+        if entry.is_running:
+            return
+        if not self._holds_now(entry) or entry.outcome is None or not entry.outcome.ok:
+            self._forget(entry)
+            return
+        if entry in self._idle:
+            return
+        self._idle[entry] = None
+        self._idle_bytes += entry.size
+        while self._idle_bytes > self._cache_bytes_max:
+            self._forget(next(iter(self._idle)))
+
+    def _forget(self, entry: LiveEntry) -> None:
+        if entry in self._idle:
+            del self._idle[entry]
+            self._idle_bytes -= entry.size
+        self._index.remove(entry)
+        if self._entries.get(entry.key) is entry:
+            del self._entries[entry.key]
+
+
+def _with_journal(entry: LiveEntry) -> FunctionRequest:
+    if entry.journal == entry.request.journal:
+        return entry.request
+    request = entry.request
+    return FunctionRequest(
+        path=request.path,
+        args=request.args,
+        component=request.component,
+        identity=request.identity,
+        is_admin=request.is_admin,
+        format=request.format,
+        request_id=request.request_id,
+        caller=request.caller,
+        journal=entry.journal,
+    )
+
+
+def _covers(entry: LiveEntry, ts: int) -> bool:
+    """Whether the outcome is one of `ts` or later."""
+    if entry.outcome is None:
+        return False
+    return entry.snapshot_ts >= ts or entry.valid_until_ts is None or entry.valid_until_ts > ts

@@ -1,0 +1,104 @@
+"""What a call prints and logs, as log lines: `[LEVEL] text`, at most `LOG_LINES_MAX` of them.
+
+`print` is level LOG; `logging` keeps its levels. The sink of the running call is held per thread and per asyncio task,
+so lines of actions that run side by side stay apart. Outside a call everything goes where it always went.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from convexpy.limits import LOG_LINE_CHARS_MAX, LOG_LINES_MAX
+
+_LEVELS = {"DEBUG": "DEBUG", "INFO": "INFO", "WARNING": "WARN", "ERROR": "ERROR", "CRITICAL": "ERROR"}
+
+
+class LogSink:
+    """The lines of one call, nested calls included."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._partial = ""
+
+    def write(self, text: str) -> None:
+        """Take what `print` writes; a line ends at a newline."""
+        *lines, self._partial = (self._partial + text).split("\n")
+        for line in lines:
+            self.add("LOG", line)
+
+    def add(self, level: str, text: str) -> None:
+        """Keep one line, cut at `LOG_LINE_CHARS_MAX`; those past `LOG_LINES_MAX` are counted by one last line."""
+        if len(self.lines) < LOG_LINES_MAX:
+            if len(text) > LOG_LINE_CHARS_MAX:
+                text = text[:LOG_LINE_CHARS_MAX] + " (truncated due to length)"
+            self.lines.append(f"[{level}] {text}")
+        elif len(self.lines) == LOG_LINES_MAX:
+            self.lines.append(f"[ERROR] Log overflow (maximum {LOG_LINES_MAX}). Remaining log lines omitted.")
+
+    def finish(self) -> list[str]:
+        """All lines; an unfinished one is ended."""
+        if self._partial:
+            self.add("LOG", self._partial)
+            self._partial = ""
+        return self.lines
+
+
+_current: ContextVar[LogSink | None] = ContextVar("convexpy_log_sink", default=None)
+
+
+@contextmanager
+def capturing(sink: LogSink) -> Iterator[None]:
+    """Send what the body prints and logs to `sink`."""
+    token = _current.set(sink)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+class _RoutedStream(io.TextIOBase):
+    """Stands for sys.stdout or sys.stderr: writes to the running call's sink, else to the real stream."""
+
+    def __init__(self, real: io.TextIOBase) -> None:
+        self._real = real
+
+    def write(self, text: str) -> int:
+        sink = _current.get()
+        if sink is None:
+            return self._real.write(text)
+        sink.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._real.flush()
+
+    def fileno(self) -> int:
+        return self._real.fileno()
+
+    def isatty(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+
+class _RoutedHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        sink = _current.get()
+        if sink is not None:
+            sink.add(_LEVELS.get(record.levelname, "INFO"), self.format(record))
+
+
+def install() -> None:
+    """Route this process's standard output and root logger; once a worker process, never in the server."""
+    if isinstance(sys.stdout, _RoutedStream):
+        return
+    sys.stdout = _RoutedStream(sys.stdout)  # type: ignore[assignment, arg-type]
+    root = logging.getLogger()
+    root.addHandler(_RoutedHandler())
+    root.setLevel(logging.DEBUG)

@@ -1,0 +1,46 @@
+"""The run that a piece of code belongs to, for helpers that get no ctx: `create_function_handle`, lazy references.
+
+Per context, so that actions which run side by side in one process each find their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+from convexpy.errors import NotAllowed
+
+
+class RunningCall(Protocol):
+    """What such helpers may ask."""
+
+    def create_handle(self, reference: Any) -> str:
+        """A handle for a function, as the running call's component sees it."""
+
+
+_current: ContextVar[RunningCall | None] = ContextVar("convexpy_running_call", default=None)
+
+
+@contextmanager
+def running(call: RunningCall) -> Iterator[None]:
+    """Make `call` the running one for the body."""
+    token = _current.set(call)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def create_function_handle(function: Any) -> str:
+    """A string that names a function across components: storable, passable, callable with `run_*` and the scheduler.
+
+    Raises:
+        NotAllowed: outside a function's run.
+        FunctionNotFound: no such function.
+    """
+    call = _current.get()
+    if call is None:
+        raise NotAllowed("create_function_handle() works inside a query, mutation or action, not at import time.")
+    return call.create_handle(function)

@@ -1,0 +1,33 @@
+"""What a value is: types, order, size, forms on the wire and in storage, document ids, validators."""
+
+from convexpy.values.checking import check_value as check_value
+from convexpy.values.checking import is_identifier as is_identifier
+from convexpy.values.checking import normalize as normalize
+from convexpy.values.ids import decode_id as decode_id
+from convexpy.values.ids import encode_id as encode_id
+from convexpy.values.ids import new_internal_id as new_internal_id
+from convexpy.values.js_notation import js_text as js_text
+from convexpy.values.json_codec import decode_json as decode_json
+from convexpy.values.json_codec import encode_as as encode_as
+from convexpy.values.json_codec import encode_clean_json as encode_clean_json
+from convexpy.values.json_codec import encode_export_json as encode_export_json
+from convexpy.values.json_codec import encode_json as encode_json
+from convexpy.values.order import UNSET_KEY as UNSET_KEY
+from convexpy.values.order import compare as compare
+from convexpy.values.order import equal as equal
+from convexpy.values.order import index_key as index_key
+from convexpy.values.order import sort_key as sort_key
+from convexpy.values.packed import pack as pack
+from convexpy.values.packed import unpack as unpack
+from convexpy.values.size import depth_of as depth_of
+from convexpy.values.size import size_of as size_of
+from convexpy.values.types import UNSET as UNSET
+from convexpy.values.types import Fields as Fields
+from convexpy.values.types import Id as Id
+from convexpy.values.types import Int64 as Int64
+from convexpy.values.types import Unset as Unset
+from convexpy.values.types import Value as Value
+from convexpy.values.validators import TableNames as TableNames
+from convexpy.values.validators import Validator as Validator
+from convexpy.values.validators import v as v
+from convexpy.values.validators import validator_from_json as validator_from_json

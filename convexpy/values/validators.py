@@ -1,0 +1,435 @@
+"""Validators: what a value must look like, as data that can be checked, shown and exported.
+
+`check` refuses with the texts that Convex users know (runtime-semantics 3.5): the message, then the path inside the
+value, the part that does not fit, and the validator it does not fit.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, Protocol, cast
+
+from convexpy.errors import DefinitionError, ValidationFailed
+from convexpy.values.checking import is_identifier
+from convexpy.values.ids import decode_id
+from convexpy.values.js_notation import js_text
+from convexpy.values.order import equal
+from convexpy.values.types import UNSET, Int64
+
+
+class TableNames(Protocol):
+    """Which table a number in a document id stands for."""
+
+    def name_of(self, table_number: int) -> str | None: ...
+
+    def number_of(self, name: str) -> int | None: ...
+
+
+class Validator(ABC):
+    """One kind of value. `is_optional` counts only for a field of an object: it may be missing."""
+
+    is_optional = False
+
+    def check(self, value: Any, tables: TableNames) -> None:
+        """Refuse a value that does not fit.
+
+        Raises:
+            ValidationFailed: the text says what, where, and what was expected.
+        """
+        self._check(value, tables, "")
+
+    @abstractmethod
+    def _check(self, value: Any, tables: TableNames, path: str) -> None: ...
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """Convex's JSON form, for function specs and codegen."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """As it is written: `v.array(v.string())`."""
+
+    def __repr__(self) -> str:
+        return self.describe()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Validator) and (self.is_optional, self.to_json()) == (
+            other.is_optional,
+            other.to_json(),
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.describe())
+
+    def _mismatch(self, value: Any, path: str) -> ValidationFailed:
+        return _failed("Value does not match validator.", value, path, self)
+
+
+def _failed(message: str, value: Any, path: str, validator: Validator, label: str = "Value") -> ValidationFailed:
+    where = f"Path: {path}\n" if path else ""
+    return ValidationFailed(f"{message}\n{where}{label}: {js_text(value)}\nValidator: {validator.describe()}")
+
+
+class _Plain(Validator):
+    """A validator that looks at the Python type alone."""
+
+    def __init__(self, name: str, json_name: str, *types: type) -> None:
+        self._name, self._json_name, self._types = name, json_name, types
+
+    def _check(self, value: Any, tables: TableNames, path: str) -> None:
+        if type(value) not in self._types:
+            raise self._mismatch(value, path)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"type": self._json_name}
+
+    def describe(self) -> str:
+        return f"v.{self._name}()"
+
+
+class _Any(Validator):
+    def _check(self, value: Any, tables: TableNames, path: str) -> None:
+        if value is UNSET:
+            raise self._mismatch(value, path)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"type": "any"}
+
+    def describe(self) -> str:
+        return "v.any()"
+
+
+class IdValidator(Validator):
+    """`v.id("table")`: a document id that carries the number of that table; whether the row exists is not asked."""
+
+    def __init__(self, table: str) -> None:
+        if not isinstance(table, str) or not is_identifier(table):
+            raise DefinitionError(f"v.id(…) takes the name of a table, not {table!r}.")
+        self.table = table
+
+    def _check(self, value: Any, tables: TableNames, path: str) -> None:
+        if type(value) is not str:
+            raise self._mismatch(value, path)
+        try:
+            number, _ = decode_id(value)
+        except Exception:
+            raise self._mismatch(value, path) from None
+        found = tables.name_of(number)
+        if found == self.table:
+            return
+        expected = f"does not match the table name in validator `{self.describe()}`."
+        if found is not None and found.startswith("_"):
+            message = f'Found ID "{value}" from a system table, which {expected}'
+        elif found is None:
+            message = f'Found ID "{value}" from an unknown table, which {expected}'
+        else:
+            message = f'Found ID "{value}" from table `{found}`, which {expected}'
+        raise _failed(message, value, path, self)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"type": "id", "tableName": self.table}
+
+    def describe(self) -> str:
+        return f'v.id("{self.table}")'
+
+
+class LiteralValidator(Validator):
+    """`v.literal("a")`: exactly this string, number, int64 or boolean."""
+
+    def __init__(self, value: Any) -> None:
+        if type(value) not in (str, int, float, bool, Int64) or (type(value) is float and not math.isfinite(value)):
+            raise DefinitionError(
+                f"v.literal(…) takes a string, a finite number, an Int64 or a boolean, not {value!r}."
+            )
+        self.value = value
+
+    def _check(self, value: Any, tables: TableNames, path: str) -> None:
+        if value is UNSET or type(value) not in (str, int, float, bool, Int64) or not equal(value, self.value):
+            message = f"`{js_text(value)}` does not match literal validator `{self.describe()}`."
+            raise _failed(message, value, path, self)
+
+    def to_json(self) -> dict[str, Any]:
+        value = self.value
+        return {"type": "literal", "value": {"$int64": str(value)} if isinstance(value, Int64) else value}
+
+    def describe(self) -> str:
+        return f"v.literal({js_text(self.value)})"
+
+
+class ArrayValidator(Validator):
+    """`v.array(element)`."""
+
+    def __init__(self, element: Validator) -> None:
+        self.element = _required(element, "v.array(…)")
+
+    def _check(self, value: Any, tables: TableNames, path: str) -> None:
+        if type(value) is not list:
+            raise self._mismatch(value, path)
+        element = self.element
+        for position, item in enumerate(value):
+            element._check(item, tables, f"{path}[{position}]")
+
+    def to_json(self) -> dict[str, Any]:
+        return {"type": "array", "value": self.element.to_json()}
+
+    def describe(self) -> str:
+        return f"v.array({self.element.describe()})"
+
+
+class ObjectValidator(Validator):
+    """`v.object({...})`: exactly these fields; optional ones may be missing."""
+
+    def __init__(self, fields: dict[str, Validator]) -> None:
+        if not isinstance(fields, dict):
+            raise DefinitionError(f"v.object(…) takes a dict of validators, not {fields!r}.")
+        for name, validator in fields.items():
+            if not isinstance(validator, Validator):
+                raise DefinitionError(
+                    f"The field {name!r} of v.object(…) is {validator!r}, not a validator. Write v.string(), v.number() "
+                    f"and so on; None or UNSET here often means a circular import."
+                )
+            if not isinstance(name, str) or name.startswith("$") or not name.isascii():
+                raise DefinitionError(f"{name!r} cannot be a field name: use printable ASCII, not starting with '$'.")
+        self.fields = dict(fields)
+
+    def _check(self, value: Any, tables: TableNames, path: str) -> None:
+        if not isinstance(value, dict):
+            raise self._mismatch(value, path)
+        fields = self.fields
+        seen = 0
+        for name, validator in fields.items():
+            item = value.get(name, UNSET)
+            if item is UNSET:
+                if not validator.is_optional:
+                    raise _failed(
+                        f"Object is missing the required field `{name}`. Consider wrapping the field validator in "
+                        f"`v.optional(...)` if this is expected.",
+                        value,
+                        path,
+                        self,
+                        "Object",
+                    )
+            else:
+                seen += 1
+                validator._check(item, tables, f"{path}.{name}")
+        if seen != len(value):
+            for name, item in value.items():
+                if name not in fields and item is not UNSET:
+                    message = f"Object contains extra field `{name}` that is not in the validator."
+                    raise _failed(message, value, path, self, "Object")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "value": {
+                name: {"fieldType": validator.to_json(), "optional": validator.is_optional}
+                for name, validator in self.fields.items()
+            },
+        }
+
+    def describe(self) -> str:
+        inner = ", ".join(f"{name}: {validator.describe()}" for name, validator in sorted(self.fields.items()))
+        return f"v.object({{{inner}}})"
+
+    def pick(self, *names: str) -> ObjectValidator:
+        """Only these fields."""
+        return ObjectValidator({name: self._known(name) for name in names})
+
+    def omit(self, *names: str) -> ObjectValidator:
+        """All but these fields."""
+        for name in names:
+            self._known(name)
+        return ObjectValidator({name: field for name, field in self.fields.items() if name not in names})
+
+    def partial(self) -> ObjectValidator:
+        """Every field optional."""
+        return ObjectValidator({name: OptionalValidator(field) for name, field in self.fields.items()})
+
+    def extend(self, fields: dict[str, Validator]) -> ObjectValidator:
+        """These fields too; one of the same name is replaced."""
+        return ObjectValidator({**self.fields, **fields})
+
+    def _known(self, name: str) -> Validator:
+        if name not in self.fields:
+            raise DefinitionError(f"{self.describe()} has no field {name!r}.")
+        return self.fields[name]
+
+
+class RecordValidator(Validator):
+    """`v.record(keys, values)`: any number of fields of one kind."""
+
+    def __init__(self, keys: Validator, values: Validator) -> None:
+        self.keys = _required(keys, "v.record(…)")
+        self.values = _required(values, "v.record(…)")
+        if not _is_key(self.keys):
+            raise DefinitionError(
+                f"The keys of v.record(…) must be v.string(), v.id(…) or a union of these, not {keys.describe()}. For "
+                f"known keys use v.object({{…}})."
+            )
+
+    def _check(self, value: Any, tables: TableNames, path: str) -> None:
+        if not isinstance(value, dict):
+            raise self._mismatch(value, path)
+        for name, item in value.items():
+            self.keys._check(name, tables, f"{path}.keys()")
+            self.values._check(item, tables, f"{path}.values()")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "type": "record",
+            "keys": self.keys.to_json(),
+            "values": {"fieldType": self.values.to_json(), "optional": False},
+        }
+
+    def describe(self) -> str:
+        return f"v.record({self.keys.describe()}, {self.values.describe()})"
+
+
+class UnionValidator(Validator):
+    """`v.union(a, b)`: one of several. Of a union of one the member's own error is told."""
+
+    def __init__(self, *members: Validator) -> None:
+        self.members = tuple(_required(member, "v.union(…)") for member in members)
+
+    def _check(self, value: Any, tables: TableNames, path: str) -> None:
+        if len(self.members) == 1:
+            self.members[0]._check(value, tables, path)
+            return
+        for member in self.members:
+            try:
+                member._check(value, tables, path)
+            except ValidationFailed:
+                continue
+            return
+        raise self._mismatch(value, path)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"type": "union", "value": [member.to_json() for member in self.members]}
+
+    def describe(self) -> str:
+        return f"v.union({', '.join(member.describe() for member in self.members)})"
+
+
+class OptionalValidator(Validator):
+    """`v.optional(x)`: a field that may be missing; `None` is not missing."""
+
+    is_optional = True
+
+    def __init__(self, inner: Validator) -> None:
+        if not isinstance(inner, Validator):
+            raise DefinitionError(f"v.optional(…) takes a validator, not {inner!r}.")
+        self.inner: Validator = inner.inner if isinstance(inner, OptionalValidator) else inner
+
+    def _check(self, value: Any, tables: TableNames, path: str) -> None:
+        self.inner._check(value, tables, path)
+
+    def to_json(self) -> dict[str, Any]:
+        return self.inner.to_json()
+
+    def describe(self) -> str:
+        return f"v.optional({self.inner.describe()})"
+
+
+def _required(validator: Validator, where: str) -> Validator:
+    if not isinstance(validator, Validator):
+        raise DefinitionError(f"{where} takes validators, not {validator!r}. Write v.string(), v.number() and so on.")
+    if validator.is_optional:
+        raise DefinitionError(f"v.optional(…) is only for fields of an object or arguments, not inside {where}.")
+    return validator
+
+
+def _is_key(validator: Validator) -> bool:
+    if isinstance(validator, UnionValidator):
+        return all(_is_key(member) for member in validator.members)
+    return isinstance(validator, IdValidator) or validator.to_json() == {"type": "string"}
+
+
+class ValidatorBuilder:
+    """The `v` namespace."""
+
+    def string(self) -> Validator:
+        return _Plain("string", "string", str)
+
+    def number(self) -> Validator:
+        """float64: `int` and `float`, not `Int64`, not `bool`."""
+        return _Plain("float64", "number", int, float)
+
+    def float64(self) -> Validator:
+        return self.number()
+
+    def int64(self) -> Validator:
+        return _Plain("int64", "bigint", Int64)
+
+    def bigint(self) -> Validator:
+        return self.int64()
+
+    def boolean(self) -> Validator:
+        return _Plain("boolean", "boolean", bool)
+
+    def null(self) -> Validator:
+        return _Plain("null", "null", type(None))
+
+    def bytes(self) -> Validator:
+        return _Plain("bytes", "bytes", cast(type, type(b"")))
+
+    def any(self) -> Validator:
+        return _Any()
+
+    def id(self, table: str) -> Validator:
+        return IdValidator(table)
+
+    def literal(self, value: Any) -> Validator:
+        return LiteralValidator(value)
+
+    def literals(self, *values: Any) -> Validator:
+        """One of several literals."""
+        return UnionValidator(*(LiteralValidator(value) for value in values))
+
+    def array(self, element: Validator) -> Validator:
+        return ArrayValidator(element)
+
+    def object(self, fields: dict[str, Validator]) -> ObjectValidator:
+        return ObjectValidator(fields)
+
+    def record(self, keys: Validator, values: Validator) -> Validator:
+        return RecordValidator(keys, values)
+
+    def union(self, *members: Validator) -> Validator:
+        return UnionValidator(*members)
+
+    def optional(self, inner: Validator) -> Validator:
+        return OptionalValidator(inner)
+
+    def nullable(self, inner: Validator) -> Validator:
+        """The value or None."""
+        return UnionValidator(inner, self.null())
+
+
+v = ValidatorBuilder()
+
+
+def validator_from_json(described: dict[str, Any]) -> Validator:
+    """The validator that `to_json` described."""
+    kind = described["type"]
+    if kind in ("string", "number", "bigint", "boolean", "null", "bytes", "any"):
+        return cast(Validator, getattr(v, kind)())
+    if kind == "id":
+        return v.id(described["tableName"])
+    if kind == "literal":
+        value = described["value"]
+        return v.literal(Int64(value["$int64"]) if isinstance(value, dict) else value)
+    if kind == "array":
+        return v.array(validator_from_json(described["value"]))
+    if kind == "object":
+        return v.object({name: _field_from_json(field) for name, field in described["value"].items()})
+    if kind == "record":
+        return v.record(validator_from_json(described["keys"]), _field_from_json(described["values"]))
+    if kind == "union":
+        return v.union(*(validator_from_json(member) for member in described["value"]))
+    raise DefinitionError(f"There is no validator of type {kind!r}.")
+
+
+def _field_from_json(field: dict[str, Any]) -> Validator:
+    validator = validator_from_json(field["fieldType"])
+    return v.optional(validator) if field["optional"] else validator
