@@ -1,9 +1,8 @@
 """Workflows whose steps do nothing."""
 
 import asyncio
-from typing import Any
 
-from convexpy_workflow import WorkflowManager
+from convexpy_workflow import Step, WorkflowManager
 
 from convexpy import MutationCtx, QueryCtx, components, internal, internal_mutation, mutation, query
 
@@ -16,20 +15,20 @@ def nothing(ctx: MutationCtx) -> None:
 
 
 @workflow.define(args={})
-async def one(step: Any) -> None:
+async def one(step: Step) -> None:
     """A single step."""
     await step.run_mutation(internal.flows.nothing, {})
 
 
 @workflow.define(args={})
-async def ten(step: Any) -> None:
+async def ten(step: Step) -> None:
     """Ten steps, one after the other."""
     for _ in range(10):
         await step.run_mutation(internal.flows.nothing, {})
 
 
 @workflow.define(args={})
-async def wide(step: Any) -> None:
+async def wide(step: Step) -> None:
     """Ten steps at once."""
     await asyncio.gather(*(step.run_mutation(internal.flows.nothing, {}) for _ in range(10)))
 
@@ -47,5 +46,5 @@ def begin(ctx: MutationCtx, kind: str) -> str:
 @query
 def state(ctx: QueryCtx, workflow_id: str) -> str:
     """Whether it is `inProgress` or how it ended."""
-    kind: str = workflow.status(ctx, workflow_id)["kind"]
+    kind: str = workflow.status(ctx, workflow_id)["type"]
     return kind

@@ -57,7 +57,7 @@ def search(ctx: QueryCtx, word: str) -> list[dict[str, Any]]:
 def _view(ctx: QueryCtx, row: dict[str, Any]) -> dict[str, Any]:
     """What is shown of a document: not its text, which may be long."""
     run = row["workflow"]
-    steps = workflow.list_steps(ctx, run)
+    steps = workflow.list_steps(ctx, run)["page"]
     return {
         "_id": row["_id"],
         "addedAt": row["_creationTime"],
@@ -65,7 +65,7 @@ def _view(ctx: QueryCtx, row: dict[str, Any]) -> dict[str, Any]:
         "characters": len(row["text"]),
         "analysis": row.get("analysis"),
         "timesIndexed": row["timesIndexed"],
-        "workflow": workflow.status(ctx, run)["kind"],
+        "workflow": workflow.status(ctx, run)["type"],
         "steps": [
             {"name": step["name"], "kind": step["kind"], "isDone": step.get("completedAt") is not None}
             for step in steps

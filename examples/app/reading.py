@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from convexpy_workflow import WorkflowManager
+from convexpy_workflow import Step, WorkflowManager
 
 from convexpy import (
     ActionCtx,
@@ -26,7 +26,7 @@ POSTINGS_MAX = 2_000  # rows one document adds to the index; the rarest words be
 
 
 @workflow.define(args={"document": v.id("documents")})
-async def read(step: Any, document: str) -> None:
+async def read(step: Step, document: str) -> None:
     """Survives a crash at any line: what is done stays done, what is not is done after the restart."""
     analysis = await step.run_action(internal.reading.analyse, {"document": document}, retry=True)
     await step.sleep(timedelta(seconds=2))

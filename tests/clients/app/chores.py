@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from convexpy_workflow import WorkflowManager
+from convexpy_workflow import Step, WorkflowManager
 
 from convexpy import (
     ActionCtx,
@@ -22,7 +22,7 @@ workflow = WorkflowManager(components.workflow)
 
 
 @workflow.define(args={"run": v.string(), "seconds": v.number()}, returns=v.string())
-async def clean(step: Any, run: str, seconds: float) -> str:
+async def clean(step: Step, run: str, seconds: float) -> str:
     """Mutation, action, a pause, mutation: one step of each kind around the moment at which tests kill the server."""
     await step.run_mutation(internal.chores.leave, {"run": run, "step": "first"})
     word = await step.run_action(internal.chores.think, {"run": run}, retry=True)
@@ -60,8 +60,8 @@ def progress(ctx: QueryCtx, run: str) -> dict[str, Any]:
         return {"kind": "unknown", "steps": [], "effects": []}
     status = workflow.status(ctx, row["workflow"])
     return {
-        "kind": status["kind"],
+        "kind": status["type"],
         "result": status.get("result"),
-        "steps": [step["name"] for step in workflow.list_steps(ctx, row["workflow"])],
+        "steps": [step["name"] for step in workflow.list_steps(ctx, row["workflow"])["page"]],
         "effects": [effect["step"] for effect in ctx.db.query("effects").with_index("by_run", run=run).collect()],
     }
