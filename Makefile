@@ -45,7 +45,7 @@ $(CLIENTS): tests/clients/package.json tests/clients/package-lock.json
 
 # The demo's page is a web page: without npm it lacks its client, and the terminal shows everything all the same.
 page:
-	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(BUNDLE); \
+	@if command -v npm >/dev/null; then $(MAKE) --silent $(BUNDLE); \
 	else echo "npm is not installed, so the page will be without the browser client; the terminal demo does not need it."; fi
 
 $(BUNDLE): $(CLIENTS)
