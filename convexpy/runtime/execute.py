@@ -151,7 +151,7 @@ def _failed(run: Run, error: BaseException) -> Reply:
     return Reply(
         id=call.id,
         is_ok=False,
-        error=failure.client_text(call.request_id, call.is_redacted),
+        error=failure.message if call.kind in ("job", "system") else failure.client_text(call.request_id, call.is_redacted),
         error_data=failure.encoded_data(call.format),
         reads=run.transaction.reads() if call.kind in ("query", "system") else None,
         is_system_error=call.kind in ("job", "system") and not is_ours,

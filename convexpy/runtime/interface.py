@@ -23,6 +23,7 @@ class FunctionRequest(Struct, frozen=True, kw_only=True):
     is_admin: bool = False  # may call internal and system functions
     format: Format = "convex_encoded_json"  # of value and error data
     request_id: str = ""  # "": the backend draws 16 hex digits
+    is_nested: bool = False  # called by an action of ours: errors come back whole, production or not
     caller: str = "HttpApi"  # for logs: "SyncWorker", "HttpApi", "Cron", …
     journal: str | None = None  # of an earlier run of this query; pins the end of its page
 

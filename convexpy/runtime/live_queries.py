@@ -14,6 +14,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from typing import Protocol
 
+import msgspec
+
 from convexpy.environment import Environment
 from convexpy.errors import Overloaded, WorkerLost
 from convexpy.limits import CACHE_BYTES_MAX, CLOCK_RESULT_SECONDS_MAX
@@ -302,18 +304,7 @@ class LiveQueryCache:
 def _with_journal(entry: LiveEntry) -> FunctionRequest:
     if entry.journal == entry.request.journal:
         return entry.request
-    request = entry.request
-    return FunctionRequest(
-        path=request.path,
-        args=request.args,
-        component=request.component,
-        identity=request.identity,
-        is_admin=request.is_admin,
-        format=request.format,
-        request_id=request.request_id,
-        caller=request.caller,
-        journal=entry.journal,
-    )
+    return msgspec.structs.replace(entry.request, journal=entry.journal)
 
 
 def _covers(entry: LiveEntry, ts: int) -> bool:

@@ -1,0 +1,332 @@
+"""Serves functions: routes calls to workers, commits what mutations wrote, publishes, answers.
+
+The server's half of a call; nothing here decodes arguments or results. It knows workers, the committer and the
+scheduler only by what it asks of them, so processes and the in-process runner look alike from here.
+
+No user sees a conflict because of load: attempts 1 and 2 run beside others, attempt 3 has an exclusive turn with the
+committer, in which nobody else commits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+import msgspec
+from msgspec import Raw
+
+from convexpy.environment import Environment
+from convexpy.errors import Conflict, ConvexpyError, InvalidRequest, Overloaded
+from convexpy.limits import MUTATION_ATTEMPTS_MAX
+from convexpy.runtime.interface import FunctionRequest, Outcome
+from convexpy.runtime.live_queries import LiveQueryCache
+from convexpy.runtime.messages import Call, CallKind, JobHint, Reply
+from convexpy.runtime.publishing import Publisher
+from convexpy.transactions.commit_messages import Committed, Conflicted, Refused
+
+CommitOutcome = Committed | Conflicted | Refused
+GENERATION_RETRIES_MAX = 20  # attempts that a push made void do not count as lost races
+
+
+class Functions(Protocol):
+    """Function workers."""
+
+    def submit(
+        self,
+        call: Call,
+        *,
+        prefer: int | None = None,
+        is_urgent: bool = False,
+        is_staged: bool = False,
+        limit_seconds: float | None = None,
+    ) -> asyncio.Future[Reply]: ...
+
+    def submit_together(self, calls: list[Call]) -> asyncio.Future[list[Reply]]: ...
+
+
+class Actions(Protocol):
+    """Action workers."""
+
+    def submit(self, call: Call) -> asyncio.Future[Reply]: ...
+
+
+class Turn(Protocol):
+    """An exclusive turn with the committer."""
+
+    def submit(self, commit: Raw) -> asyncio.Future[CommitOutcome]: ...
+
+
+class Commits(Protocol):
+    """The committer."""
+
+    def submit(self, commit: Raw) -> asyncio.Future[CommitOutcome]: ...
+
+    def exclusive(self) -> AbstractAsyncContextManager[Turn]: ...
+
+
+class JobSink(Protocol):
+    """Who runs scheduled functions."""
+
+    def take_jobs(self, jobs: list[JobHint], canceled: list[str]) -> None: ...
+
+
+class CallReport(Protocol):
+    """Who shows calls to the operator."""
+
+    def __call__(self, kind: str, path: str, caller: str, reply: Reply) -> None: ...
+
+
+class RuntimeBackend:
+    """Implements `interface.Backend`.
+
+    Args:
+        is_redacted: production: see `failures`.
+        report_call: hears of every finished run, for logs.
+    """
+
+    def __init__(
+        self,
+        functions: Functions,
+        actions: Actions,
+        commits: Commits,
+        publisher: Publisher,
+        environment: Environment,
+        *,
+        is_redacted: bool,
+        report_call: CallReport,
+    ) -> None:
+        self._functions = functions
+        self._actions = actions
+        self._commits = commits
+        self._publisher = publisher
+        self._environment = environment
+        self._is_redacted = is_redacted
+        self._report_call = report_call
+        self._call_ids = itertools.count(1)
+        self._job_sink: JobSink | None = None
+        self._kinds: dict[tuple[str, str], CallKind] = {}
+        self.generation = 0
+        self.conflicts = 0
+        self.live = LiveQueryCache(self, publisher, environment)
+        publisher.add_subscriber(self.live.take_commits)
+
+    def set_job_sink(self, sink: JobSink) -> None:
+        """Whom to tell of functions that a commit has scheduled."""
+        self._job_sink = sink
+
+    def use_generation(self, number: int, kinds: dict[tuple[str, str], CallKind]) -> None:
+        """A push has switched to new code: calls carry its number, and every live query runs again.
+
+        Args:
+            kinds: of all functions, by component path and function path.
+        """
+        self.generation = number
+        self._kinds = kinds
+        self.live.make_all_stale(self._publisher.published_ts)
+
+    # --- what sync and HTTP ask
+
+    @property
+    def published_ts(self) -> int:
+        """See `interface.Backend`."""
+        return self._publisher.published_ts
+
+    async def query(self, request: FunctionRequest) -> Outcome:
+        """See `interface.Backend`."""
+        return await self.live.query_once(request)
+
+    async def mutation(self, request: FunctionRequest, session: tuple[str, int] | None = None) -> Outcome:
+        """See `interface.Backend`."""
+
+        def make_call() -> Call:
+            call = self._call("mutation", request)
+            call.session = session
+            return call
+
+        reply, ts = await self._run_committing(make_call)
+        self._report_call("mutation", request.path, request.caller, reply)
+        return self._outcome(request, reply, ts)
+
+    async def action(self, request: FunctionRequest, job_id: str | None = None) -> Outcome:
+        """See `interface.Backend`. `job_id`: the scheduled function that it runs for."""
+        call = self._call("action", request)
+        call.job_id = job_id
+        reply = await self._actions.submit(call)
+        self._report_call("action", request.path, request.caller, reply)
+        return self._outcome(request, reply, self.published_ts)
+
+    async def any_function(self, request: FunctionRequest) -> Outcome:
+        """See `interface.Backend`."""
+        kind = self._kinds.get((request.component, request.path))
+        if kind == "mutation":
+            return await self.mutation(request)
+        if kind == "action":
+            return await self.action(request)
+        return await self.query(request)
+
+    # --- what live queries ask
+
+    def run_queries(self, requests: list[FunctionRequest]) -> asyncio.Future[list[Reply]]:
+        """See `live_queries.QueryRunner`."""
+        return self._functions.submit_together([self._call("query", request) for request in requests])
+
+    def outcome_of(self, request: FunctionRequest, reply: Reply) -> Outcome:
+        """See `live_queries.QueryRunner`."""
+        self._report_call("query", request.path, request.caller, reply)
+        return self._outcome(request, reply, reply.snapshot_ts)
+
+    # --- what scheduler and push ask
+
+    async def run_job(self, job_id: str, prefer: int | None) -> dict[str, Any]:
+        """Run a row of `_scheduled_functions`; see `jobs.run_job`.
+
+        Raises:
+            ConvexpyError: it could not be run or committed now; nothing has changed.
+        """
+        preset: bytes | None = None
+
+        def make_call() -> Call:
+            call = self._bare_call("job", job_id, b"")
+            call.preset_outcome = preset
+            return call
+
+        reply, _ = await self._run_committing(make_call, prefer)
+        if reply.loss == "killed":
+            # The function hangs where no signal reaches it: it has failed, and is completed without being run.
+            preset = msgspec.msgpack.encode({"kind": "failed", "error": reply.error})
+            reply, _ = await self._run_committing(make_call, prefer)
+        self._report_call("job", job_id, "Scheduler", reply)
+        return self._system_result(reply)
+
+    async def run_system(
+        self,
+        name: str,
+        payload: dict[str, Any],
+        *,
+        prefer: int | None = None,
+        is_staged: bool = False,
+        job_id: str | None = None,
+    ) -> Any:
+        """Run a system function and commit what it wrote.
+
+        Raises:
+            ConvexpyError: it refused, or could not be run or committed; nothing has changed.
+        """
+        args = msgspec.msgpack.encode(payload)
+
+        def make_call() -> Call:
+            call = self._bare_call("system", name, args)
+            call.job_id = job_id
+            return call
+
+        reply, _ = await self._run_committing(make_call, prefer, is_staged)
+        return self._system_result(reply)
+
+    def _system_result(self, reply: Reply) -> Any:
+        if reply.is_ok:
+            return msgspec.msgpack.decode(reply.value)
+        if reply.loss == "overloaded":
+            raise Overloaded(reply.error)
+        raise (ConvexpyError if reply.loss or reply.is_system_error else InvalidRequest)(reply.error)
+
+    # --- calls and commits
+
+    async def _run_committing(
+        self, make_call: Callable[[], Call], prefer: int | None = None, is_staged: bool = False
+    ) -> tuple[Reply, int]:
+        """Run and commit until it is through: the reply, and the timestamp at which its effect is there."""
+        attempt = 1
+        void_attempts = 0
+        while True:
+            if attempt < MUTATION_ATTEMPTS_MAX:
+                reply = await self._functions.submit(make_call(), prefer=prefer, is_staged=is_staged)
+                lost = await self._commit(reply, self._commits.submit)
+            else:
+                async with self._commits.exclusive() as turn:
+                    reply = await self._functions.submit(
+                        make_call(), prefer=prefer, is_urgent=True, is_staged=is_staged
+                    )
+                    lost = await self._commit(reply, turn.submit)
+            if not isinstance(lost, Conflicted):
+                return reply, lost
+            self.conflicts += 1
+            if lost.ts == 0 and void_attempts < GENERATION_RETRIES_MAX:
+                void_attempts += 1
+            elif attempt == MUTATION_ATTEMPTS_MAX:
+                raise Conflict(lost.written_by, "", reply.snapshot_ts, lost.ts, lost.written_by, attempt)
+            else:
+                attempt += 1
+            await self._publisher.wait_for(lost.ts)
+
+    async def _commit(
+        self, reply: Reply, submit: Callable[[Raw], asyncio.Future[CommitOutcome]]
+    ) -> int | Conflicted:
+        if not reply.is_ok:
+            return self.published_ts
+        if reply.commit is None:
+            await self._publisher.wait_for(reply.snapshot_ts)
+            return reply.recorded_ts or reply.snapshot_ts
+        outcome = await submit(reply.commit)
+        if isinstance(outcome, Conflicted):
+            return outcome
+        if isinstance(outcome, Refused):
+            reply.is_ok, reply.error, reply.error_data, reply.jobs = False, outcome.text, None, []
+            reply.is_system_error = True
+            return self.published_ts
+        if self._job_sink is not None and (reply.jobs or reply.canceled_jobs):
+            self._job_sink.take_jobs(reply.jobs, reply.canceled_jobs)
+        return outcome.ts
+
+    def _call(self, kind: CallKind, request: FunctionRequest) -> Call:
+        return Call(
+            id=next(self._call_ids),
+            kind=kind,
+            component=request.component,
+            path=request.path,
+            args=request.args,
+            format=request.format,
+            identity=request.identity,
+            is_internal_allowed=request.is_admin,
+            generation=self.generation,
+            min_ts=self._publisher.published_ts,
+            seed=self._environment.entropy(16),
+            now_ns=self._environment.now_ns(),
+            request_id=request.request_id or self._environment.entropy(8).hex(),
+            journal=request.journal,
+            is_redacted=self._is_redacted and not request.is_nested,
+        )
+
+    def _bare_call(self, kind: CallKind, path: str, args: bytes) -> Call:
+        return Call(
+            id=next(self._call_ids),
+            kind=kind,
+            component="",
+            path=path,
+            args=args,
+            is_internal_allowed=True,
+            generation=self.generation,
+            min_ts=self._publisher.published_ts,
+            seed=self._environment.entropy(16),
+            now_ns=self._environment.now_ns(),
+        )
+
+    def _outcome(self, request: FunctionRequest, reply: Reply, ts: int) -> Outcome:
+        if reply.is_ok:
+            return Outcome(ok=True, value=reply.value, log_lines=reply.log_lines, ts=ts, journal=reply.journal)
+        if reply.loss == "overloaded":
+            raise Overloaded(reply.error)
+        error = reply.error
+        if reply.loss or reply.is_system_error:
+            head = f"[Request ID: {request.request_id or self._environment.entropy(8).hex()}] Server Error"
+            error = head if self._is_redacted else f"{head}\n{reply.error}\n"
+        return Outcome(
+            ok=False,
+            error=error,
+            error_data=reply.error_data,
+            log_lines=reply.log_lines,
+            ts=ts,
+            journal=reply.journal,
+        )

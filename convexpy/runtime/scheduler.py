@@ -1,0 +1,294 @@
+"""Runs scheduled functions when they are due: from committed rows, each through `jobs.run_job`.
+
+New rows come as hints with the commit that wrote them; the rest is found through the due index. Of each queue only the
+earliest `SCHEDULER_ROWS_IN_MEMORY_MAX` rows are held; a million pending rows cost nothing at rest.
+
+What runs when is only a matter of speed and fairness here. That a function runs once is settled by its row, in the
+transaction that runs it; so a hint may come twice, late, or not at all, and a crash loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import zlib
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from convexpy.environment import Environment
+from convexpy.errors import ConvexpyError
+from convexpy.limits import SCHEDULED_RUNS_IN_FLIGHT_MAX, SCHEDULER_ROWS_IN_MEMORY_MAX
+from convexpy.runtime.interface import FunctionRequest, Outcome
+from convexpy.runtime.messages import JobHint
+from convexpy.transactions.commit_messages import Committed
+from convexpy.transactions.system_tables import QUEUES
+
+TIMER_SECONDS_MAX = 60.0  # the wall clock may step; it is asked again after so long
+RETRY_SECONDS = 1.0  # after a run that failed for the server's own reasons
+FORGET_SECONDS = 3600.0
+QUEUES_MAX = 10_000
+LOST_ACTION = {"kind": "failed", "error": "Transient error while executing action"}
+
+
+class JobRunner(Protocol):
+    """The backend, as the scheduler needs it."""
+
+    async def run_job(self, job_id: str, prefer: int | None) -> dict[str, Any]: ...
+
+    async def run_system(
+        self, name: str, payload: dict[str, Any], *, prefer: int | None = None, job_id: str | None = None
+    ) -> Any: ...
+
+    async def action(self, request: FunctionRequest, job_id: str | None = None) -> Outcome: ...
+
+
+class _Queue:
+    """The earliest pending rows of one queue, and how many of its functions run."""
+
+    __slots__ = ("heap", "horizon_ns", "is_loading", "known", "limit", "name", "running")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.heap: list[tuple[int, str, JobHint]] = []
+        self.known: set[str] = set()
+        self.running = 0
+        self.limit: int | None = None
+        self.horizon_ns: int | None = None  # rows due later are only in the index; None: all are in memory
+        self.is_loading = False
+
+    @property
+    def has_room(self) -> bool:
+        return self.limit is None or self.running < self.limit
+
+
+class JobScheduler:
+    """The one scheduler of a deployment. Implements `backend.JobSink`."""
+
+    def __init__(self, runner: JobRunner, environment: Environment, report: Callable[[str], None]) -> None:
+        self._runner = runner
+        self._environment = environment
+        self._report = report
+        self._queues: dict[str, _Queue] = {}
+        self._lanes: dict[str, deque[tuple[_Queue, JobHint]]] = {}  # present while one of the lane runs
+        self._running = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_wake_due = False
+        self._is_stopped = False
+        self._is_started = False
+
+    async def start(self) -> None:
+        """Settle what the last server left behind, and load what is due next."""
+        while lost := await self._runner.run_system("running_actions", {"limit": 100}):
+            for job_id in lost:
+                await self._runner.run_system("finish_action", {"job_id": job_id, "outcome": LOST_ACTION})
+        await self._load_limits()
+        for name in await self._runner.run_system("pending_queues", {"limit": QUEUES_MAX}):
+            await self._load(self._queue(name), None)
+        self._is_started = True
+        self._spawn(self._forget_old_rows())
+        self._wake()
+
+    async def stop(self) -> None:
+        """Start nothing more. What runs is left to its row."""
+        self._is_stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def take_jobs(self, jobs: list[JobHint], canceled: list[str]) -> None:
+        """See `backend.JobSink`. A canceled row is found to be so when it is due."""
+        for hint in jobs:
+            self._add(self._queue(hint.queue), hint)
+        if jobs:
+            self._wake_soon()
+
+    def take_commits(self, commits: list[Committed]) -> None:
+        """Notice changes of queue limits."""
+        if any(key.startswith(QUEUES.prefix) for commit in commits for key in commit.keys):
+            self._spawn(self._load_limits())
+
+    # --- rows in memory
+
+    def _queue(self, name: str) -> _Queue:
+        queue = self._queues.get(name)
+        if queue is None:
+            queue = self._queues[name] = _Queue(name)
+        return queue
+
+    def _add(self, queue: _Queue, hint: JobHint) -> None:
+        if hint.id in queue.known or (queue.horizon_ns is not None and hint.due_ns > queue.horizon_ns):
+            return
+        if len(queue.known) >= SCHEDULER_ROWS_IN_MEMORY_MAX:
+            latest = max(queue.heap, default=(0, "", hint))[0]
+            queue.horizon_ns = min(latest, queue.horizon_ns or latest)
+            if hint.due_ns > queue.horizon_ns:
+                return
+        queue.known.add(hint.id)
+        heapq.heappush(queue.heap, (hint.due_ns, hint.id, hint))
+
+    async def _load(self, queue: _Queue, after_ms: float | None) -> None:
+        """Read the next rows of a queue from the index."""
+        queue.is_loading = True
+        try:
+            payload = {"queue": queue.name, "after_ms": after_ms, "limit": SCHEDULER_ROWS_IN_MEMORY_MAX}
+            rows = await self._runner.run_system("due_rows", payload)
+        finally:
+            queue.is_loading = False
+        queue.horizon_ns = None
+        for row in rows:
+            self._add(queue, JobHint(*row))
+        if len(rows) == SCHEDULER_ROWS_IN_MEMORY_MAX:
+            queue.horizon_ns = rows[-1][1]
+
+    async def _load_limits(self) -> None:
+        limits = await self._runner.run_system("queue_limits", {})
+        for name in limits:
+            self._queue(name)
+        for name, queue in self._queues.items():
+            queue.limit = limits.get(name)
+        self._wake_soon()
+
+    async def _load_more(self, queue: _Queue) -> None:
+        # From the start of the index: rows that are held already are known, and are passed over.
+        await self._load(queue, None)
+        self._wake_soon()
+
+    # --- starting
+
+    def _wake_soon(self) -> None:
+        if not self._is_wake_due:
+            self._is_wake_due = True
+            asyncio.get_running_loop().call_soon(self._wake)
+
+    def _wake(self) -> None:
+        """Start all that is due and may run; set the timer for the next."""
+        self._is_wake_due = False
+        if self._is_stopped or not self._is_started:
+            return
+        now_ns = self._environment.now_ns()
+        next_due_ns: int | None = None
+        for queue in self._queues.values():
+            while queue.heap and queue.has_room and self._running < SCHEDULED_RUNS_IN_FLIGHT_MAX:
+                due_ns, _, hint = queue.heap[0]
+                if due_ns > now_ns:
+                    break
+                heapq.heappop(queue.heap)
+                self._start(queue, hint)
+            if queue.heap and queue.has_room:
+                due_ns = queue.heap[0][0]
+                next_due_ns = due_ns if next_due_ns is None else min(next_due_ns, due_ns)
+            elif not queue.heap and queue.horizon_ns is not None and not queue.is_loading:
+                queue.is_loading = True
+                self._spawn(self._load_more(queue))
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if next_due_ns is not None and self._running < SCHEDULED_RUNS_IN_FLIGHT_MAX:
+            delay = min(max(0.0, (next_due_ns - now_ns) / 1e9), TIMER_SECONDS_MAX)
+            self._timer = asyncio.get_running_loop().call_later(delay, self._wake)
+
+    def _start(self, queue: _Queue, hint: JobHint) -> None:
+        lane = None if hint.is_action else hint.lane
+        if lane is not None:
+            waiting = self._lanes.get(lane)
+            if waiting is not None:
+                waiting.append((queue, hint))
+                return
+            self._lanes[lane] = deque()
+        queue.running += 1
+        self._running += 1
+        self._spawn(self._run(queue, hint))
+
+    async def _run(self, queue: _Queue, hint: JobHint) -> None:
+        try:
+            await self._run_until_settled(hint)
+        finally:
+            queue.running -= 1
+            self._running -= 1
+            queue.known.discard(hint.id)
+            if not hint.is_action and hint.lane is not None:
+                self._leave_lane(hint.lane)
+            self._wake_soon()
+
+    def _leave_lane(self, lane: str) -> None:
+        waiting = self._lanes.pop(lane, None)
+        if not waiting:
+            return
+        queue, hint = waiting.popleft()
+        self._lanes[lane] = waiting
+        queue.running += 1
+        self._running += 1
+        self._spawn(self._run(queue, hint))
+
+    async def _run_until_settled(self, hint: JobHint) -> None:
+        prefer = None if hint.lane is None else zlib.crc32(hint.lane.encode())
+        while True:
+            try:
+                done = await self._runner.run_job(hint.id, prefer)
+                break
+            except ConvexpyError as error:
+                self._report(f"A scheduled function could not be run and is tried again: {error}")
+                await asyncio.sleep(RETRY_SECONDS)
+        if done["kind"] == "action":
+            await self._run_action(hint, done, prefer)
+
+    async def _run_action(self, hint: JobHint, start: dict[str, Any], prefer: int | None) -> None:
+        """Run an action whose row says that it has begun, then record its outcome in the lane's turn."""
+        request = FunctionRequest(
+            component=start["component"],
+            path=start["path"],
+            args=start["args"],
+            is_admin=True,
+            is_nested=True,
+            caller="Scheduler",
+        )
+        outcome: dict[str, Any]
+        try:
+            result = await self._runner.action(request, hint.id)
+        except ConvexpyError as error:
+            outcome = {"kind": "failed", "error": str(error)}
+        else:
+            if result.ok:
+                outcome = {"kind": "success", "value": result.value}
+            else:
+                outcome = {"kind": "failed", "error": result.error.partition("\n")[2].rstrip("\n") or result.error}
+                if result.error_data is not None:
+                    outcome["data"] = result.error_data
+        if hint.lane is None:
+            await self._finish_action(hint.id, outcome, prefer)
+            return
+        turn = asyncio.get_running_loop().create_future()
+        await self._in_lane(hint, turn)
+        try:
+            await self._finish_action(hint.id, outcome, prefer)
+        finally:
+            self._leave_lane(hint.lane)
+
+    async def _finish_action(self, job_id: str, outcome: dict[str, Any], prefer: int | None) -> None:
+        while True:
+            try:
+                await self._runner.run_system("finish_action", {"job_id": job_id, "outcome": outcome}, prefer=prefer)
+                return
+            except ConvexpyError as error:
+                self._report(f"The outcome of a scheduled action could not be stored and is tried again: {error}")
+                await asyncio.sleep(RETRY_SECONDS)
+
+    # --- upkeep
+
+    async def _forget_old_rows(self) -> None:
+        while True:
+            try:
+                while await self._runner.run_system("forget", {}):
+                    await asyncio.sleep(0)
+            except ConvexpyError as error:
+                self._report(f"Old scheduled functions could not be deleted now: {error}")
+            await asyncio.sleep(FORGET_SECONDS)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
