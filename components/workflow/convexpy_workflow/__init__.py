@@ -1,1 +1,20 @@
-"""Durable workflows for convexpy: what an app imports."""
+"""Durable workflows for convexpy: what an app imports. These names are the promise, no others are."""
+
+from __future__ import annotations
+
+from convexpy_workflow.errors import DeadlockError as DeadlockError
+from convexpy_workflow.errors import DeterminismError as DeterminismError
+from convexpy_workflow.errors import InvalidWorkflowId as InvalidWorkflowId
+from convexpy_workflow.errors import NotAllowedInWorkflow as NotAllowedInWorkflow
+from convexpy_workflow.errors import StalledError as StalledError
+from convexpy_workflow.errors import StepCanceled as StepCanceled
+from convexpy_workflow.errors import StepError as StepError
+from convexpy_workflow.errors import StepFailed as StepFailed
+from convexpy_workflow.errors import WorkflowError as WorkflowError
+from convexpy_workflow.errors import WorkflowNotFound as WorkflowNotFound
+from convexpy_workflow.errors import WorkflowNotRunning as WorkflowNotRunning
+from convexpy_workflow.errors import WorkflowStillRunning as WorkflowStillRunning
+from convexpy_workflow.manager import WorkflowManager as WorkflowManager
+from convexpy_workflow.non_retryable import NonRetryableError as NonRetryableError
+from convexpy_workflow.retries import Retry as Retry
+from convexpy_workflow.step import Step as Step

@@ -16,10 +16,12 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import os
 import traceback
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context
+from pathlib import Path
 from types import CoroutineType
 from typing import Any, Literal, TypeAlias
 
@@ -268,13 +270,11 @@ def describe_failure(exception: BaseException) -> Failure:
     )
 
 
-_ENGINE_FILES = frozenset(
-    {__file__, __file__.replace("engine.py", "step.py"), __file__.replace("engine.py", "manager.py")}
-)
+_PACKAGE = str(Path(__file__).parent) + os.sep
 
 
 def _is_engine_file(filename: str) -> bool:
-    return filename in _ENGINE_FILES
+    return filename.startswith(_PACKAGE)
 
 
 def describe_wait(task: asyncio.Task[Any]) -> str:

@@ -1,0 +1,64 @@
+"""Values and references as the app around a handler sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import Context
+from typing import Any
+
+from convexpy import create_function_handle, function_name, normalize, size_of
+
+# A value lies inside a document of the journal, whose own bound is 1 MiB.
+VALUE_BYTES_MAX = 800 * 1024
+# Documents nest to 16 levels; a value lies up to four levels deep in its row or in the diff of a stuck run.
+VALUE_DEPTH_MAX = 12
+
+
+def storable(value: Any, what: str) -> Any:
+    """Copy a value as the journal will keep it.
+
+    Raises:
+        InvalidValue: it is no value; the text has the path.
+        ValueError: it is too large or too deeply nested for the journal; the text has a preview of a large one.
+    """
+    copied = normalize(value)
+    if (size := size_of(copied)) > VALUE_BYTES_MAX:
+        text = repr(copied)
+        raise ValueError(
+            f"{what} too large ({size} bytes). Maximum is {VALUE_BYTES_MAX} bytes. Store it in a document or a file "
+            f"and pass its id. Preview: {text[:200]} … {text[-200:]}"
+        )
+    if not _is_shallow(copied, VALUE_DEPTH_MAX):
+        raise ValueError(f"{what} too nested. Maximum is {VALUE_DEPTH_MAX} levels. Encode it as a JSON string.")
+    return copied
+
+
+def _is_shallow(value: Any, levels: int) -> bool:
+    if isinstance(value, dict):
+        return levels > 0 and all(_is_shallow(item, levels - 1) for item in value.values())
+    if isinstance(value, list):
+        return levels > 0 and all(_is_shallow(item, levels - 1) for item in value)
+    return True
+
+
+class AppHost:
+    """What a step object asks about the app; see `step.Host`.
+
+    Args:
+        context: the wave's own context. The handler runs in another one, in which no call of the platform is known.
+    """
+
+    def __init__(self) -> None:
+        self.context = Context()
+
+    def function_name(self, function: Any) -> str:
+        """Resolve a reference: a path for a function of the app, a handle for one of its components."""
+        name = str(self.context.copy().run(function_name, function))
+        if name.startswith("_reference/"):
+            return str(self.context.copy().run(create_function_handle, function))
+        return name
+
+    def copy_args(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Copy a step's arguments as the journal will keep them."""
+        copied: dict[str, Any] = storable(dict(args), "Step arguments")
+        return copied

@@ -1,0 +1,95 @@
+"""What becomes of a run from outside: cancel, resume, clean up.
+
+Jobs and callbacks belong to the app. So these functions change the rows here, then hand the rest to the handler's own
+mutation, through the handle that the run's row keeps; both are one transaction.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convexpy import MutationCtx, internal_mutation, mutation
+from convexpy_workflow.component.journal import find_run, get_run
+from convexpy_workflow.errors import WorkflowNotRunning
+
+CLEANUP_ROWS_PER_COMMIT = 256  # keeps each deletion far from a transaction's bounds
+
+
+@mutation
+def cancel(ctx: MutationCtx, workflowId: str) -> None:  # noqa: N803
+    """End a run at once as canceled: pending steps are closed, their jobs canceled, later outcomes are stale.
+
+    An action that runs is not interrupted; its result is dropped.
+
+    Raises:
+        WorkflowNotFound, WorkflowNotRunning, InvalidWorkflowId
+    """
+    run = get_run(ctx, workflowId)
+    if run["state"] == "done":
+        raise WorkflowNotRunning(workflowId)
+    jobs = [run["wake_job"]] if "wake_job" in run else []
+    for step in ctx.db.query("steps").with_index("by_state", workflow=run["_id"], state="pending").collect():
+        ctx.db.patch("steps", step["_id"], {"state": "canceled", "completed_ms": ctx.now_ms()})
+        if "job" in step:
+            jobs.append(step["job"])
+    result = {"kind": "canceled"}
+    fields = {"state": "done", "result": result, "epoch": run["epoch"] + 1, "finished_ms": ctx.now_ms()}
+    ctx.db.patch("workflows", run["_id"], fields)
+    ctx.run_mutation(
+        run["handler"],
+        {"canceled": {"workflowId": run["_id"], "jobs": jobs, "onComplete": run.get("on_complete"), "result": result}},
+    )
+
+
+@mutation
+def resume(ctx: MutationCtx, workflowId: str) -> None:  # noqa: N803
+    """Try a stuck run again with the code of now; it stays stuck if that does not fit either.
+
+    Raises:
+        WorkflowNotFound, WorkflowNotRunning, InvalidWorkflowId
+    """
+    run = get_run(ctx, workflowId)
+    if run["state"] == "done":
+        raise WorkflowNotRunning(workflowId)
+    ctx.run_mutation(run["handler"], {"poll": {"workflowId": run["_id"], "epoch": run["epoch"], "isWake": False}})
+
+
+@mutation
+def cleanup(ctx: MutationCtx, workflowId: str, force: bool = False) -> bool:  # noqa: N803
+    """Delete a finished run and its journal; the journal goes in several commits if it is long.
+
+    Args:
+        force: cancel it first if it still runs.
+
+    Returns:
+        False if there is no such run, or if it still runs and `force` is not given.
+
+    Raises:
+        InvalidWorkflowId
+    """
+    run = find_run(ctx, workflowId)
+    if run is None or (run["state"] != "done" and not force):
+        return False
+    if run["state"] != "done":
+        cancel(ctx, workflowId)
+    ctx.db.delete("workflows", run["_id"])
+    _delete_rows(ctx, run["_id"])
+    return True
+
+
+@internal_mutation
+def delete_journal(ctx: MutationCtx, workflow: str) -> None:
+    """Go on deleting the rows of a run that is gone."""
+    _delete_rows(ctx, workflow)
+
+
+def _delete_rows(ctx: MutationCtx, workflow: str) -> None:
+    left = CLEANUP_ROWS_PER_COMMIT
+    for table, index in (("steps", "by_position"), ("timers", "by_workflow")):
+        rows: list[dict[str, Any]] = ctx.db.query(table).with_index(index, workflow=workflow).take(left)
+        for row in rows:
+            ctx.db.delete(table, row["_id"])
+        left -= len(rows)
+        if left == 0:
+            ctx.scheduler.run_after(0, delete_journal, {"workflow": workflow})
+            return

@@ -1,0 +1,147 @@
+"""What can be asked about runs: status, lists of runs and of steps. All live: a query over them follows every wave."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from convexpy import QueryCtx, query
+from convexpy_workflow.component.journal import get_run
+
+PAGE_ITEMS_DEFAULT = 100
+PAGE_ITEMS_MAX = 1000
+
+
+@query
+def status(ctx: QueryCtx, workflowId: str) -> dict[str, Any]:  # noqa: N803
+    """Tell how a run is doing.
+
+    Returns:
+        one of `{"type": "inProgress", "running": steps}`, `{"type": "completed", "result": value}`,
+        `{"type": "failed", "error": text}`, `{"type": "canceled"}`, `{"type": "stuck", "reason": text, "diff": …}`.
+
+    Raises:
+        WorkflowNotFound, InvalidWorkflowId
+    """
+    run = get_run(ctx, workflowId)
+    if run["state"] == "stuck":
+        return {"type": "stuck", "reason": run["stuck"]["text"], "diff": run["stuck"].get("diff")}
+    if run["state"] == "running":
+        pending = ctx.db.query("steps").with_index("by_state", workflow=run["_id"], state="pending").collect()
+        return {"type": "inProgress", "running": [present_step(step) for step in pending]}
+    result = run["result"]
+    if result["kind"] == "success":
+        return {"type": "completed", "result": result["value"]}
+    if result["kind"] == "failed":
+        return {"type": "failed", "error": result["error"]}
+    return {"type": "canceled"}
+
+
+@query
+def list_runs(
+    ctx: QueryCtx,
+    name: str | None = None,
+    order: Literal["asc", "desc"] = "asc",
+    paginationOpts: Any = None,  # noqa: N803
+) -> dict[str, Any]:
+    """List runs by creation, all or those of one handler."""
+    read = ctx.db.query("workflows")
+    after = _after(paginationOpts)
+    since, seen = (None, 0) if after is None else after
+
+    def bound(q: Any) -> Any:
+        if name is not None:
+            q = q.eq("name", name)
+        if since is None:
+            return q
+        return q.gte("_creationTime", since) if order == "asc" else q.lte("_creationTime", since)
+
+    read = read.with_index("by_creation_time" if name is None else "by_name", bound).order(order)
+    # Rows may share a creation time, so the cursor also counts how many of its instant were given out.
+    count = _page_items(paginationOpts)
+    rows = read.take(seen + count + 1)
+    page = rows[seen : seen + count]
+    cursor = None
+    if page:
+        last = page[-1]["_creationTime"]
+        cursor = f"{last!r}:{sum(row['_creationTime'] == last for row in rows[: seen + len(page)])}"
+    return _page([present_run(run) for run in page], cursor, paginationOpts, len(rows) > seen + count)
+
+
+@query
+def list_steps(
+    ctx: QueryCtx,
+    workflowId: str,  # noqa: N803
+    order: Literal["asc", "desc"] = "asc",
+    paginationOpts: Any = None,  # noqa: N803
+) -> dict[str, Any]:
+    """List the steps of a run in the order of their issue.
+
+    Raises:
+        WorkflowNotFound, InvalidWorkflowId
+    """
+    run = get_run(ctx, workflowId)
+    cursor = None if paginationOpts is None else paginationOpts.get("cursor")
+
+    def bound(q: Any) -> Any:
+        q = q.eq("workflow", run["_id"])
+        if cursor is None:
+            return q
+        return q.gt("position", int(cursor)) if order == "asc" else q.lt("position", int(cursor))
+
+    count = _page_items(paginationOpts)
+    rows = ctx.db.query("steps").with_index("by_position", bound).order(order).take(count + 1)
+    page = rows[:count]
+    following = str(int(page[-1]["position"])) if page else None
+    return _page([present_step(step) for step in page], following, paginationOpts, len(rows) > count)
+
+
+def present_run(run: dict[str, Any]) -> dict[str, Any]:
+    """Give a run's row the shape that lists show."""
+    return {
+        "workflowId": run["_id"],
+        "name": run["name"],
+        "args": run["args"],
+        "context": run.get("on_complete", {}).get("context"),
+        "state": run["state"],
+        "runResult": run.get("result"),
+    }
+
+
+def present_step(step: dict[str, Any]) -> dict[str, Any]:
+    """Give a step's row the shape that lists show."""
+    outcome = step.get("outcome")
+    if step["state"] == "canceled":
+        outcome = {"kind": "canceled"}
+    return {
+        "workflowId": step["workflow"],
+        "stepId": step["_id"],
+        "stepNumber": step["position"],
+        "name": step["name"],
+        "kind": step["kind"],
+        "args": step["args"],
+        "attempts": step.get("attempts", 0),
+        "runResult": outcome,
+        "startedAt": step["started_ms"],
+        "completedAt": step.get("completed_ms"),
+        "workId": step.get("job"),
+    }
+
+
+def _page_items(options: dict[str, Any] | None) -> int:
+    asked = PAGE_ITEMS_DEFAULT if options is None else int(options.get("numItems", PAGE_ITEMS_DEFAULT))
+    return max(1, min(asked, PAGE_ITEMS_MAX))
+
+
+def _after(options: dict[str, Any] | None) -> tuple[float, int] | None:
+    cursor = None if options is None else options.get("cursor")
+    if cursor is None:
+        return None
+    instant, _, seen = cursor.partition(":")
+    return float(instant), int(seen)
+
+
+def _page(
+    items: list[dict[str, Any]], cursor: str | None, options: dict[str, Any] | None, has_more: bool
+) -> dict[str, Any]:
+    given = None if options is None else options.get("cursor")
+    return {"page": items, "isDone": not has_more, "continueCursor": cursor if cursor is not None else given or ""}

@@ -1,0 +1,92 @@
+"""The component's tables: who writes a row, who deletes it.
+
+Order and time live in the rows themselves. *Resolution* n of a run is the n-th piece of news that its handler
+consumed, counted from 0 (the start); each step row says during which one it was issued, by which it was resolved and
+during which it was withdrawn, and at which instant. Only fired timers have no step, so they have rows of their own.
+"""
+
+from __future__ import annotations
+
+from convexpy import define_schema, define_table, v
+
+outcome = v.union(
+    v.object({"kind": v.literal("success"), "value": v.any()}),
+    v.object(
+        {
+            "kind": v.literal("failed"),
+            "error": v.string(),
+            "data": v.optional(v.any()),
+            "traceback": v.optional(v.string()),
+        }
+    ),
+    v.object({"kind": v.literal("canceled")}),
+)
+
+step_kind = v.literals("query", "mutation", "action", "sleep", "event", "workflow")
+
+schema = define_schema(
+    {
+        # One row a run. Inserted by `journal.create`, patched by every wave, deleted by `lifecycle.cleanup`.
+        "workflows": define_table(
+            {
+                "name": v.string(),  # path of the handler: "module:name"
+                "handler": v.string(),  # function handle of the handler's mutation in the app
+                "args": v.any(),
+                "state": v.literals("running", "stuck", "done"),
+                "result": v.optional(outcome),  # once done
+                "stuck": v.optional(v.any()),  # {kind, text, …}: why the code does not fit, while stuck
+                "epoch": v.number(),  # raised by cancel: what carries an older one is stale
+                "wave": v.number(),  # resolutions consumed so far
+                "nonce": v.string(),  # of the last wave; a suspended handler fits only if it carries it
+                "now_ms": v.number(),  # the handler's instant at the last resolution
+                "started_ms": v.optional(v.number()),  # its instant at resolution 0, once that was consumed
+                "finished_ms": v.optional(v.number()),
+                "wake_at_ms": v.optional(v.number()),  # not later than the first pending timer of the handler's loop
+                "wake_job": v.optional(v.string()),
+                "runtime": v.string(),  # interpreter that recorded the journal, "cpython-3.11"
+                "on_complete": v.optional(v.object({"function": v.string(), "context": v.any()})),
+                "on_complete_error": v.optional(v.string()),
+            }
+        ).index("by_name", ["name"]),
+        # One row a step. Inserted and patched by `journal.commit_wave`, deleted by `lifecycle.cleanup`.
+        "steps": define_table(
+            {
+                "workflow": v.id("workflows"),
+                "position": v.number(),
+                "kind": step_kind,
+                "name": v.string(),
+                "function": v.optional(v.string()),  # path, or handle of another component's function
+                "args": v.any(),
+                "is_named": v.optional(v.boolean()),
+                "is_inline": v.optional(v.boolean()),
+                "has_unstable_args": v.optional(v.boolean()),
+                "delay_ms": v.optional(v.number()),
+                "duration_ms": v.optional(v.number()),
+                "retry": v.optional(v.any()),
+                "state": v.literals("pending", "done", "canceled"),
+                "attempts": v.optional(v.number()),  # failed ones so far
+                "job": v.optional(v.string()),  # the app's scheduled function that runs it
+                "issued": v.number(),  # resolution during which the handler asked for it
+                "started_ms": v.number(),
+                "resolved": v.optional(v.number()),  # resolution that gave its outcome to the handler
+                "resolved_now_ms": v.optional(v.number()),
+                "outcome": v.optional(outcome),
+                "completed_ms": v.optional(v.number()),
+                "withdrawn": v.optional(v.number()),  # resolution during which the handler gave it up
+            }
+        )
+        .index("by_position", ["workflow", "position"])
+        .index("by_state", ["workflow", "state"]),
+        # One row a fired timer of the handler's own loop (asyncio.sleep, asyncio.timeout). Inserted by
+        # `journal.commit_wave`, deleted by `lifecycle.cleanup`. Timers that never fire leave no row.
+        "timers": define_table(
+            {
+                "workflow": v.id("workflows"),
+                "resolution": v.number(),
+                "number": v.number(),
+                "deadline_ms": v.number(),
+                "now_ms": v.number(),
+            }
+        ).index("by_workflow", ["workflow"]),
+    }
+)

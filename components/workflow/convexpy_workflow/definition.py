@@ -1,0 +1,63 @@
+"""One `@workflow.define`: the handler, its arguments' contract, its options, and how a fresh engine of it is made."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from convexpy import deterministic
+from convexpy_workflow.app_values import AppHost, storable
+from convexpy_workflow.engine import Engine
+from convexpy_workflow.output import HandlerOutput
+from convexpy_workflow.retries import Retry
+from convexpy_workflow.step import Step
+
+
+@dataclass(eq=False)
+class Definition:
+    """What a wave needs to know of its handler.
+
+    Args:
+        contract: a function object of the platform with the handler's signature; it binds arguments to parameters.
+        component: reference to the workflow component, `components.workflow`.
+        mutation: the app's function that runs the waves; set once it is made.
+        queue: named queue of the scheduler in which steps run, None for no bound.
+        on_mismatch: what becomes of a run whose journal does not fit the code.
+    """
+
+    handler: Callable[..., Awaitable[Any]]
+    contract: Any
+    component: Any
+    default_retry: Retry
+    is_retry_default: bool
+    queue: str | None
+    on_mismatch: Literal["stuck", "fail"]
+    on_unawaited: Literal["cancel", "wait"]
+    mutation: Any = None
+
+    def new_engine(self, workflow_id: str, args: dict[str, Any]) -> tuple[Engine, HandlerOutput]:
+        """Make an engine that has consumed nothing yet, with the place where its output is caught."""
+        # One stream for the whole run, over all its waves; a replay draws the same numbers in the same order.
+        randomness = random.Random(workflow_id)
+        output = HandlerOutput()
+        host = AppHost()
+
+        async def main(engine: Engine) -> Any:
+            step = Step(engine, host, workflow_id, randomness, self.default_retry, self.is_retry_default)
+            result = await self.handler(step, **self.contract.bind(args))
+            return storable(result, "Workflow return value")
+
+        @contextmanager
+        def surroundings(now_ms: int) -> Iterator[None]:
+            host.context = copy_context()
+            with deterministic(now_ms=now_ms, random=randomness), output.catching():
+                yield
+
+        def environment(now_ms: int) -> AbstractContextManager[None]:
+            return surroundings(now_ms)
+
+        return Engine(main, environment, self.on_unawaited), output

@@ -1,0 +1,297 @@
+"""`WorkflowManager`: defines workflows in an app, and starts, watches and ends their runs.
+
+A definition registers one internal mutation of the app, under the handler's own name, which takes these shapes:
+
+    {args, startAsync?, onComplete?, context?}   a direct call: make a run, and run its first wave unless startAsync
+    {context, outcome, job_id}                   the scheduler: a step's job has its outcome
+    {slept: {…}}                                 the scheduler: a step's sleep is over
+    {poll: {…}}                                  the scheduler: a timer of the handler is due, or the run shall begin
+    {query: {function, args}}                    the scheduler: run the query of a step
+    {canceled: {…}}                              the component: the run was canceled; end what belongs to the app
+    {checked: value}                             a wave: validate the handler's result, which the platform does with
+                                                 arguments, and nothing else
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, TypeAlias, overload
+
+from convexpy import MutationCtx, create_function_handle, function_name, internal_action, internal_mutation, v
+from convexpy_workflow.app_values import storable
+from convexpy_workflow.commands import Failure, Outcome, Success
+from convexpy_workflow.definition import Definition
+from convexpy_workflow.engine import describe_failure
+from convexpy_workflow.errors import WorkflowError
+from convexpy_workflow.non_retryable import is_non_retryable
+from convexpy_workflow.records import outcome_of_job, step_from_fields
+from convexpy_workflow.retries import Retry
+from convexpy_workflow.wave import RUNTIME, call_back, run_wave, schedule_step
+
+Handler: TypeAlias = Callable[..., Awaitable[Any]]
+Order: TypeAlias = Literal["asc", "desc"]
+
+
+class WorkflowManager:
+    """One installed workflow component, as an app uses it.
+
+    The methods that take `ctx` follow its colour: in a query or mutation they return at once, in an `async def` action
+    their result is awaited.
+
+    Args:
+        component: reference to it, `components.workflow`.
+        default_retry: what `retry=True` means for actions.
+        retry_actions_by_default: whether actions that say nothing are retried.
+        queue: named queue of the app's scheduler in which steps run; its limit bounds how many run at once.
+    """
+
+    def __init__(
+        self,
+        component: Any,
+        *,
+        default_retry: Retry | None = None,
+        retry_actions_by_default: bool = False,
+        queue: str | None = None,
+    ) -> None:
+        self._component = component
+        self._default_retry = default_retry or Retry()
+        self._retry_actions_by_default = retry_actions_by_default
+        self._queue = queue
+
+    @overload
+    def define(self, handler: Handler, /) -> Any: ...
+
+    @overload
+    def define(
+        self,
+        *,
+        args: dict[str, Any] | None = None,
+        returns: Any = None,
+        on_mismatch: Literal["stuck", "fail"] = "stuck",
+        on_unawaited: Literal["cancel", "wait"] = "cancel",
+    ) -> Callable[[Handler], Any]: ...
+
+    def define(
+        self,
+        handler: Handler | None = None,
+        *,
+        args: dict[str, Any] | None = None,
+        returns: Any = None,
+        on_mismatch: Literal["stuck", "fail"] = "stuck",
+        on_unawaited: Literal["cancel", "wait"] = "cancel",
+    ) -> Any:
+        """Make a workflow of an `async def` handler `(step, …arguments)`.
+
+        Args:
+            args: validators of the arguments; without it they come from the annotations.
+            returns: validator of the result.
+            on_mismatch: what becomes of a run whose journal does not fit the code: it parks as stuck, or fails.
+            on_unawaited: what becomes of steps that still run when the handler returns: withdrawn, or waited for.
+
+        Returns:
+            the app's function, to be passed to `start`.
+        """
+
+        def decorate(handler: Handler) -> Any:
+            # The platform's own decorator checks the signature and binds arguments; the object is never registered.
+            contract = internal_action(args=args, returns=returns)(handler)
+            definition = Definition(
+                handler=handler,
+                contract=contract,
+                component=self._component,
+                default_retry=self._default_retry,
+                is_retry_default=self._retry_actions_by_default,
+                queue=self._queue,
+                on_mismatch=on_mismatch,
+                on_unawaited=on_unawaited,
+            )
+            definition.mutation = _make_mutation(definition)
+            return definition.mutation
+
+        return decorate if handler is None else decorate(handler)
+
+    def start(
+        self,
+        ctx: Any,
+        workflow: Any,
+        args: dict[str, Any] | None = None,
+        *,
+        on_complete: Any = None,
+        context: Any = None,
+        start_async: bool = False,
+    ) -> Any:
+        """Start a run. The handler runs to its first await within the caller's transaction.
+
+        Args:
+            workflow: what `define` made, or a reference to it.
+            on_complete: a mutation of the app, called once with `{workflowId, result, context}` when the run ends, in
+                the same transaction.
+            start_async: only insert the run; its handler begins right after this commit. For starting many at once.
+
+        Returns:
+            the run's id, a string.
+        """
+        shape: dict[str, Any] = {"args": args or {}}
+        if start_async:
+            shape["startAsync"] = True
+        if on_complete is not None:
+            shape |= {"onComplete": create_function_handle(on_complete), "context": context}
+        return ctx.run_mutation(workflow, shape)
+
+    def status(self, ctx: Any, workflow_id: str) -> Any:
+        """Tell how a run is doing; in a query, live.
+
+        Returns:
+            one of `{"type": "inProgress", "running": steps}`, `{"type": "completed", "result": value}`,
+            `{"type": "failed", "error": text}`, `{"type": "canceled"}`, `{"type": "stuck", "reason": …, "diff": …}`.
+
+        Raises:
+            WorkflowNotFound, InvalidWorkflowId
+        """
+        return ctx.run_query(self._component.runs.status, {"workflowId": workflow_id})
+
+    def cancel(self, ctx: Any, workflow_id: str) -> Any:
+        """End a run at once as canceled. Running actions are not interrupted, but their results are dropped.
+
+        Raises:
+            WorkflowNotFound, WorkflowNotRunning, InvalidWorkflowId
+        """
+        return ctx.run_mutation(self._component.lifecycle.cancel, {"workflowId": workflow_id})
+
+    def resume(self, ctx: Any, workflow_id: str) -> Any:
+        """Try a stuck run again with the code of now.
+
+        Raises:
+            WorkflowNotFound, WorkflowNotRunning, InvalidWorkflowId
+        """
+        return ctx.run_mutation(self._component.lifecycle.resume, {"workflowId": workflow_id})
+
+    def cleanup(self, ctx: Any, workflow_id: str, *, force: bool = False) -> Any:
+        """Delete a finished run and its journal.
+
+        Args:
+            force: cancel it first if it still runs.
+
+        Returns:
+            False if there is no such run, or if it still runs and `force` is not given.
+        """
+        return ctx.run_mutation(self._component.lifecycle.cleanup, {"workflowId": workflow_id, "force": force})
+
+    def list(self, ctx: Any, *, order: Order = "asc", pagination_opts: dict[str, Any] | None = None) -> Any:
+        """List runs by creation: a page with the wire's names, 100 runs unless `pagination_opts` says otherwise."""
+        return ctx.run_query(self._component.runs.list_runs, {"order": order, "paginationOpts": pagination_opts})
+
+    def list_by_name(
+        self, ctx: Any, workflow: Any, *, order: Order = "asc", pagination_opts: dict[str, Any] | None = None
+    ) -> Any:
+        """List the runs of one workflow, given by its function or by the path "module:name"."""
+        args = {"name": function_name(workflow), "order": order, "paginationOpts": pagination_opts}
+        return ctx.run_query(self._component.runs.list_runs, args)
+
+    def list_steps(
+        self, ctx: Any, workflow_id: str, *, order: Order = "asc", pagination_opts: dict[str, Any] | None = None
+    ) -> Any:
+        """List the steps of a run: a page with the wire's names, 100 steps unless `pagination_opts` says otherwise.
+
+        Raises:
+            WorkflowNotFound, InvalidWorkflowId
+        """
+        args = {"workflowId": workflow_id, "order": order, "paginationOpts": pagination_opts}
+        return ctx.run_query(self._component.runs.list_steps, args)
+
+
+_USAGE = "When calling it directly, use '{ args: { ...your workflow args } }'"
+
+
+def _make_mutation(definition: Definition) -> Any:
+    def workflow(ctx: MutationCtx, **fields: Any) -> Any:
+        return _dispatch(ctx, definition, fields)
+
+    # Not functools.wraps: the platform must see this signature, under the handler's name.
+    handler: Any = definition.handler
+    for attribute in ("__name__", "__qualname__", "__module__", "__doc__"):
+        setattr(workflow, attribute, getattr(handler, attribute))
+    contract = definition.contract
+    anything = v.optional(v.any())
+    validators = {
+        "args": anything if contract.args is None else v.optional(contract.args),
+        "checked": anything if contract.returns is None else v.optional(contract.returns),
+        "startAsync": v.optional(v.boolean()),
+        "usage": v.optional(v.literal(_USAGE)),  # never given; a validator's error shows it to who forgets `args`
+    }
+    others = ("onComplete", "context", "outcome", "job_id", "slept", "poll", "query", "canceled")
+    return internal_mutation(args=validators | dict.fromkeys(others, anything))(workflow)
+
+
+def _dispatch(ctx: MutationCtx, definition: Definition, fields: dict[str, Any]) -> Any:
+    if "outcome" in fields:
+        return _take_outcome(ctx, definition, fields["context"], fields["outcome"])
+    match fields:
+        case {"slept": context}:
+            news = (int(context["position"]), Success())
+            return run_wave(ctx, definition, context["workflowId"], context["epoch"], news)
+        case {"poll": poll}:
+            return run_wave(ctx, definition, poll["workflowId"], poll["epoch"], is_wake=poll["isWake"])
+        case {"query": query}:
+            return ctx.run_query(query["function"], query["args"])
+        case {"canceled": canceled}:
+            return _end_canceled(ctx, definition, canceled)
+        case {"checked": _}:
+            return None
+        case {"args": dict(args)}:
+            return _begin(ctx, definition, args, fields)
+    raise WorkflowError(f"Invalid arguments for workflow: {_USAGE}")
+
+
+def _begin(ctx: MutationCtx, definition: Definition, args: dict[str, Any], fields: dict[str, Any]) -> str:
+    handle = create_function_handle(definition.mutation)
+    run = {"name": function_name(definition.mutation), "handler": handle, "args": args, "runtime": RUNTIME}
+    if "onComplete" in fields:
+        run["onComplete"] = {"function": fields["onComplete"], "context": fields.get("context")}
+    workflow_id = str(ctx.run_mutation(definition.component.journal.create, run))
+    if fields.get("startAsync"):
+        poll = {"workflowId": workflow_id, "epoch": 0, "isWake": False}
+        ctx.scheduler.run_after(0, definition.mutation, {"poll": poll}, lane=workflow_id)
+    else:
+        run_wave(ctx, definition, workflow_id, epoch=0, is_start=True)
+    return workflow_id
+
+
+def _take_outcome(ctx: MutationCtx, definition: Definition, context: dict[str, Any], fields: dict[str, Any]) -> None:
+    outcome: Outcome = outcome_of_job(fields)
+    if isinstance(outcome, Failure) and _try_again(ctx, definition, context, outcome):
+        return
+    if isinstance(outcome, Success):
+        try:
+            storable(outcome.value, "Step return value")
+        except ValueError as error:
+            outcome = Failure(describe_failure(error).error)
+    run_wave(ctx, definition, context["workflowId"], context["epoch"], (int(context["position"]), outcome))
+
+
+def _try_again(ctx: MutationCtx, definition: Definition, context: dict[str, Any], failure: Failure) -> bool:
+    """Schedule a failed step's next attempt if its policy has one left. The handler is not run for it."""
+    workflow_id, position = context["workflowId"], int(context["position"])
+    journal = definition.component.journal
+    loaded = ctx.run_query(journal.load_step, {"workflowId": workflow_id, "position": position})
+    if loaded is None or loaded["run"]["epoch"] != context["epoch"] or loaded["step"]["state"] != "pending":
+        return False
+    step = step_from_fields(loaded["step"])
+    failures = int(context["failures"]) + 1
+    if step.retry is None or failures >= step.retry["maxAttempts"] or is_non_retryable(failure.data):
+        return False
+    delay_ms = Retry.from_fields(step.retry).delay_ms(failures, ctx.random.random())
+    job = schedule_step(ctx, definition, workflow_id, int(context["epoch"]), step, delay_ms, failures)
+    ctx.run_mutation(
+        journal.note_attempt, {"workflowId": workflow_id, "position": position, "attempts": failures, "job": job}
+    )
+    return True
+
+
+def _end_canceled(ctx: MutationCtx, definition: Definition, canceled: dict[str, Any]) -> None:
+    for job in canceled["jobs"]:
+        try:
+            ctx.scheduler.cancel(job)
+        except Exception:  # noqa: S112  a step that cancels its own run cannot cancel itself; its outcome is stale
+            continue
+    call_back(ctx, definition, canceled["workflowId"], canceled["onComplete"], canceled["result"])

@@ -1,0 +1,114 @@
+"""Between the engine's words and the rows of the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from convexpy_workflow.commands import Canceled, Failure, Outcome, StartStep, Success, TimerFired
+from convexpy_workflow.non_retryable import is_non_retryable
+from convexpy_workflow.replay import Journal, RecordedSignal, RecordedStep
+
+Fields = dict[str, Any]
+
+
+def step_to_fields(step: StartStep) -> Fields:
+    """Give the fields of a new step's row that say what was asked for; those at their defaults are left out."""
+    fields: Fields = {"position": step.position, "kind": step.kind, "name": step.name, "args": step.args}
+    optional: Fields = {
+        "function": step.function,
+        "is_named": step.is_named or None,
+        "is_inline": step.is_inline or None,
+        "has_unstable_args": step.has_unstable_args or None,
+        "delay_ms": step.delay_ms or None,
+        "duration_ms": step.duration_ms,
+        "retry": step.retry,
+    }
+    return fields | {name: value for name, value in optional.items() if value is not None}
+
+
+def step_from_fields(row: Fields) -> StartStep:
+    """Read back what `step_to_fields` gave."""
+    return StartStep(
+        position=int(row["position"]),
+        kind=row["kind"],
+        name=row["name"],
+        function=row.get("function"),
+        args=row["args"],
+        is_named=row.get("is_named", False),
+        is_inline=row.get("is_inline", False),
+        has_unstable_args=row.get("has_unstable_args", False),
+        delay_ms=int(row.get("delay_ms", 0)),
+        duration_ms=row.get("duration_ms"),
+        retry=row.get("retry"),
+    )
+
+
+def outcome_to_fields(outcome: Outcome) -> Fields:
+    """Give an outcome as rows and callbacks carry it."""
+    match outcome:
+        case Success(value):
+            return {"kind": "success", "value": value}
+        case Failure(error, data, traceback):
+            fields: Fields = {"kind": "failed", "error": error}
+            if data is not None:
+                fields["data"] = data
+            if traceback:
+                fields["traceback"] = traceback
+            return fields
+        case Canceled():
+            return {"kind": "canceled"}
+
+
+def outcome_from_fields(fields: Fields) -> Outcome:
+    """Read back what `outcome_to_fields` gave."""
+    if fields["kind"] == "success":
+        return Success(fields["value"])
+    if fields["kind"] == "failed":
+        return Failure(fields["error"], fields.get("data"), fields.get("traceback", ""))
+    return Canceled()
+
+
+def outcome_of_job(fields: Fields) -> Outcome:
+    """Read the outcome that the scheduler hands to `on_complete`.
+
+    A failure's text is "Uncaught Class: message", then the frames of the function; they are kept apart here.
+    """
+    if fields["kind"] != "failed":
+        return outcome_from_fields(fields)
+    message, separator, frames = fields["error"].partition("\n    at ")
+    data: Any = fields.get("data")
+    if is_non_retryable(data):
+        message = data["message"]
+    return Failure(message.removeprefix("Uncaught ").strip(), data, f"    at {frames}" if separator else "")
+
+
+def journal_from_rows(started_ms: int, steps: Iterable[Fields], timers: Iterable[Fields]) -> Journal:
+    """Build the journal of a run from its rows; `steps` come in the order of their positions."""
+    recorded = []
+    for row in steps:
+        is_resolved = "resolved" in row
+        recorded.append(
+            RecordedStep(
+                step=step_from_fields(row),
+                issued=int(row["issued"]),
+                resolved=int(row["resolved"]) if is_resolved else None,
+                resolved_now_ms=int(row["resolved_now_ms"]) if is_resolved else 0,
+                outcome=outcome_from_fields(row["outcome"]) if is_resolved else None,
+                withdrawn=int(row["withdrawn"]) if "withdrawn" in row else None,
+            )
+        )
+    signals = [
+        RecordedSignal(
+            int(row["resolution"]), TimerFired(int(row["now_ms"]), int(row["number"]), int(row["deadline_ms"]))
+        )
+        for row in timers
+    ]
+    return Journal(started_ms, recorded, signals)
+
+
+def unconsumed_steps(steps: Iterable[Fields]) -> list[tuple[int, Outcome]]:
+    """List the outcomes that came while the run was stuck, in the order in which the handler is to have them."""
+    rows = [row for row in steps if row["state"] == "done" and "resolved" not in row]
+    rows.sort(key=lambda row: (row["completed_ms"], row["position"]))
+    return [(int(row["position"]), outcome_from_fields(row["outcome"])) for row in rows]

@@ -1,0 +1,402 @@
+"""A wave: one transaction in which a run's handler takes news and what follows from it is written.
+
+    load ─▶ warm handler, or replay ─▶ feed the news ─▶ schedule new steps ─▶ commit_wave ─▶ callback, if it ended
+                     └─ journal and code disagree ─▶ park as stuck, news kept
+
+It runs inside the app's own mutation (see `manager`), after the step's function in the same transaction. If the
+transaction conflicts, all of it runs again, by replay.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections import deque
+from typing import Any
+
+from convexpy import MutationCtx
+from convexpy_workflow.app_values import storable
+from convexpy_workflow.commands import (
+    CancelStep,
+    Failure,
+    Finish,
+    Outcome,
+    Resolution,
+    Started,
+    StartStep,
+    StepResolved,
+    Success,
+    TimerFired,
+)
+from convexpy_workflow.definition import Definition
+from convexpy_workflow.engine import Engine, describe_failure
+from convexpy_workflow.errors import DeadlockError, DeterminismError, StalledError, WorkflowError
+from convexpy_workflow.output import HandlerOutput
+from convexpy_workflow.records import (
+    journal_from_rows,
+    outcome_to_fields,
+    step_to_fields,
+    unconsumed_steps,
+)
+from convexpy_workflow.replay import replay
+from convexpy_workflow.warm import WarmRun, warm_runs
+
+RUNTIME = f"{sys.implementation.name}-{sys.version_info.major}.{sys.version_info.minor}"
+# The scheduler takes five years; a timer beyond this is reached by several wake-ups.
+WAKE_AHEAD_MS_MAX = 365 * 86_400_000
+
+_log = logging.getLogger("convexpy_workflow")
+
+
+def run_wave(
+    ctx: MutationCtx,
+    definition: Definition,
+    workflow_id: str,
+    epoch: int,
+    news: tuple[int, Outcome] | None = None,
+    is_wake: bool = False,
+    is_start: bool = False,
+) -> None:
+    """Give a run its news, if it still is the run that the news is for.
+
+    Args:
+        epoch: the run's epoch when the news was ordered; another one now means that the run was canceled since.
+        news: position and outcome of a finished step.
+        is_wake: this call is the wake-up that the run's row names.
+        is_start: the caller waits for the run's first wave; what goes wrong in it is the caller's error.
+
+    Raises:
+        DeadlockError: the handler did not come to rest, and something of it could not be taken back here.
+    """
+    key = (id(definition), workflow_id)
+    held = warm_runs.take(key)
+    loaded = ctx.run_query(
+        definition.component.journal.load,
+        {"workflowId": workflow_id, "held": None if held is None else held.stamp},
+    )
+    run = None if loaded is None else loaded["run"]
+    if run is None or run["epoch"] != epoch or run["state"] == "done":
+        if held is not None:
+            held.engine.close()
+        return
+    wave = Wave(ctx, definition, run, is_wake)
+    pending: list[tuple[int, Outcome]] = []
+    try:
+        if held is not None and loaded["journal"] is None:
+            engine, output = held.engine, held.output
+        else:
+            if held is not None:
+                held.engine.close()
+            pending = unconsumed_steps(loaded["journal"]["steps"])
+            engine, output = _replayed(definition, run, loaded["journal"])
+    except (DeterminismError, DeadlockError) as error:
+        wave.park(error, news)
+        return
+    if news is not None:
+        if not pending and run["state"] == "running" and news[0] not in engine.pending_positions:
+            # Late news of a step that the handler gave up. Nothing changes, the suspended handler still fits.
+            stamp = {"epoch": run["epoch"], "wave": run["wave"], "nonce": run["nonce"]}
+            warm_runs.put(key, WarmRun(engine, output, stamp))
+            return
+        pending.append(news)
+    try:
+        wave.advance(engine, pending, takes_timers=news is None)
+    except (DeterminismError, DeadlockError) as error:
+        engine.close()
+        if is_start or wave.has_effects:
+            raise  # the whole transaction goes, and with it what this wave did
+        Wave(ctx, definition, run, is_wake).park(error, news)
+        return
+    except BaseException:
+        engine.close()
+        raise
+    _flush(engine, output)
+    stalled = engine.stalled()
+    stamp = wave.commit(engine, stalled)
+    if engine.outcome is None and stalled is None:
+        warm_runs.put(key, WarmRun(engine, output, stamp))
+    else:
+        engine.close()
+
+
+def _replayed(definition: Definition, run: dict[str, Any], journal: dict[str, Any]) -> tuple[Engine, HandlerOutput]:
+    engine, output = definition.new_engine(run["_id"], run["args"])
+    if run["wave"]:
+        replay(engine, journal_from_rows(int(run["started_ms"]), journal["steps"], journal["timers"]))
+        output.drop()
+        engine.warnings.clear()
+    return engine, output
+
+
+def _flush(engine: Engine, output: HandlerOutput) -> None:
+    output.write()
+    for line in engine.warnings:
+        _log.warning("%s", line)
+    engine.warnings.clear()
+
+
+class Wave:
+    """What one wave has done so far, until `commit` writes it."""
+
+    def __init__(self, ctx: MutationCtx, definition: Definition, run: dict[str, Any], is_wake: bool) -> None:
+        self._ctx = ctx
+        self._definition = definition
+        self._run = run
+        self._is_wake = is_wake
+        self._now_ms = max(int(run["now_ms"]), ctx.now_ms())
+        self._wave = int(run["wave"])
+        self._started: dict[int, dict[str, Any]] = {}
+        self._commands: dict[int, StartStep] = {}
+        self._settled: list[dict[str, Any]] = []
+        self._withdrawn: list[dict[str, Any]] = []
+        self._timers: list[dict[str, Any]] = []
+        self.has_effects = False  # an inline step ran, or a job was written
+
+    def advance(self, engine: Engine, news: list[tuple[int, Outcome]], takes_timers: bool) -> None:
+        """Feed what there is to feed, one resolution after the other.
+
+        Args:
+            news: outcomes of steps, in order. Those that the handler does not wait for any more are dropped.
+            takes_timers: fire the handler's due timers too, after the news.
+
+        Raises:
+            DeterminismError, DeadlockError: nothing of this wave may be written then.
+        """
+        queue: deque[tuple[int, Outcome]] = deque(news)
+        if not self._wave:
+            self._feed(engine, Started(self._now_ms), queue)
+        while engine.outcome is None:
+            if queue:
+                position, outcome = queue.popleft()
+                if position in engine.pending_positions:
+                    self._feed(engine, StepResolved(self._now_ms, position, outcome), queue)
+                continue
+            timer = engine.due_timer(self._now_ms) if takes_timers else None
+            if timer is None:
+                return
+            self._feed(engine, timer, queue)
+
+    def _feed(self, engine: Engine, resolution: Resolution, queue: deque[tuple[int, Outcome]]) -> None:
+        number = self._wave
+        commands = engine.feed(resolution)
+        self._wave += 1
+        match resolution:
+            case StepResolved(_, position, outcome):
+                fields = {
+                    "outcome": outcome_to_fields(outcome),
+                    "resolved": number,
+                    "resolved_now_ms": self._now_ms,
+                    "completed_ms": self._now_ms,
+                }
+                if position in self._started:
+                    self._started[position] |= fields | {"state": "done"}
+                else:
+                    self._settled.append({"position": position} | fields)
+            case TimerFired(now_ms, timer, deadline_ms):
+                self._timers.append(
+                    {"resolution": number, "number": timer, "deadline_ms": deadline_ms, "now_ms": now_ms}
+                )
+        new = []
+        for command in commands:
+            match command:
+                case StartStep(position=position):
+                    row = step_to_fields(command)
+                    row |= {"state": "pending", "issued": number, "started_ms": self._now_ms}
+                    self._started[position] = row
+                    self._commands[position] = command
+                    new.append(command)
+                case CancelStep(position):
+                    self._withdraw(position, number)
+                case Finish():
+                    pass  # the engine keeps the outcome
+        for command in new:
+            if self._started[command.position]["state"] == "pending":
+                self._begin(command, queue)
+
+    def _withdraw(self, position: int, number: int) -> None:
+        row = self._started.get(position)
+        if row is None:
+            self._withdrawn.append({"position": position, "withdrawn": number})
+            return
+        row |= {"state": "canceled", "withdrawn": number, "completed_ms": self._now_ms}
+        if "job" in row:
+            self._ctx.scheduler.cancel(row.pop("job"))
+
+    def _begin(self, step: StartStep, queue: deque[tuple[int, Outcome]]) -> None:
+        """Run an inline step, or schedule another; what cannot even be scheduled has failed."""
+        self.has_effects = True
+        try:
+            if step.is_inline:
+                run = self._ctx.run_query if step.kind == "query" else self._ctx.run_mutation
+                queue.append((step.position, Success(storable(run(step.function, step.args), "Step return value"))))
+            else:
+                self._started[step.position]["job"] = self._schedule(step)
+        except Exception as error:
+            failure = describe_failure(error)
+            queue.append((step.position, Failure(failure.error, failure.data)))
+
+    def _schedule(self, step: StartStep) -> str:
+        run, definition = self._run, self._definition
+        return schedule_step(self._ctx, definition, run["_id"], int(run["epoch"]), step, step.delay_ms, failures=0)
+
+    def commit(self, engine: Engine, stalled: StalledError | None) -> dict[str, Any]:
+        """Write the wave, and call the run's `on_complete` if it ended.
+
+        Returns:
+            the stamp that the run's row carries from now on.
+        """
+        run = self._run
+        nonce = f"{self._ctx.random.getrandbits(64):016x}"
+        changes: dict[str, Any] = {"wave": self._wave, "nonce": nonce, "now_ms": self._now_ms}
+        if not run["wave"]:
+            changes["started_ms"] = self._now_ms
+        if run["state"] == "stuck":
+            changes |= {"state": "running", "stuck": None}
+        if stalled is not None:
+            changes |= {"state": "stuck", "stuck": describe_stuck(stalled)}
+        if engine.outcome is not None:
+            result = outcome_to_fields(self._validated(engine.outcome))
+            changes |= {"state": "done", "result": result, "finished_ms": self._now_ms}
+        changes |= self._wake_changes(engine)
+        self._write(changes)
+        if engine.outcome is not None:
+            call_back(self._ctx, self._definition, run["_id"], run.get("on_complete"), changes["result"])
+        return {"epoch": run["epoch"], "wave": self._wave, "nonce": nonce}
+
+    def _validated(self, outcome: Outcome) -> Outcome:
+        """Check a returned value with the definition's `returns`: the platform validates arguments, so it is one."""
+        if self._definition.contract.returns is None or not isinstance(outcome, Success):
+            return outcome
+        try:
+            self._ctx.run_mutation(self._definition.mutation, {"checked": outcome.value})
+        except Exception as error:
+            return Failure(f"Invalid return value: {error}")
+        return outcome
+
+    def park(self, error: WorkflowError, news: tuple[int, Outcome] | None) -> None:
+        """Keep the news and stop the run until code that fits is there, or fail it if the definition says so."""
+        run = self._run
+        self._wave = int(run["wave"])
+        nonce = f"{self._ctx.random.getrandbits(64):016x}"
+        if news is not None:
+            position, outcome = news
+            fields = {"outcome": outcome_to_fields(outcome), "completed_ms": self._now_ms}
+            self._settled.append({"position": position} | fields)
+        if self._definition.on_mismatch == "fail":
+            result = outcome_to_fields(Failure(f"{type(error).__name__}: {error}"))
+            changes: dict[str, Any] = {"state": "done", "result": result, "finished_ms": self._now_ms, "nonce": nonce}
+            self._write(changes)
+            call_back(self._ctx, self._definition, run["_id"], run.get("on_complete"), result)
+            return
+        _log.error("Workflow %s (%s) is stuck: %s", run["name"], run["_id"], error)
+        changes = {"state": "stuck", "stuck": describe_stuck(error), "nonce": nonce}
+        if self._is_wake:
+            changes |= {"wake_at_ms": None, "wake_job": None}
+        self._write(changes)
+
+    def _write(self, changes: dict[str, Any]) -> None:
+        run = self._run
+        jobs = self._ctx.run_mutation(
+            self._definition.component.journal.commit_wave,
+            {
+                "workflowId": run["_id"],
+                "epoch": run["epoch"],
+                "wave": run["wave"],
+                "changes": changes,
+                "started": list(self._started.values()),
+                "settled": self._settled,
+                "withdrawn": self._withdrawn,
+                "timers": self._timers,
+            },
+        )
+        for job in jobs:
+            self._ctx.scheduler.cancel(job)
+
+    def _wake_changes(self, engine: Engine) -> dict[str, Any]:
+        """Keep a wake-up scheduled that is not later than the handler's first timer.
+
+        An earlier one is left alone: it finds nothing due and schedules the next. So a timeout around every step costs
+        a row only now and then, not one a step.
+        """
+        run = self._run
+        has_wake = "wake_at_ms" in run and not self._is_wake
+        wanted_ms = engine.wake_at_ms
+        if wanted_ms is None and engine.outcome is None:
+            return {"wake_at_ms": None, "wake_job": None} if self._is_wake else {}
+        if wanted_ms is not None and has_wake and run["wake_at_ms"] <= wanted_ms:
+            return {}
+        if has_wake:
+            self._ctx.scheduler.cancel(run["wake_job"])
+        if wanted_ms is None:
+            return {"wake_at_ms": None, "wake_job": None} if "wake_at_ms" in run else {}
+        wake_at_ms = min(wanted_ms, self._now_ms + WAKE_AHEAD_MS_MAX)
+        poll = {"workflowId": run["_id"], "epoch": run["epoch"], "isWake": True}
+        # Half a millisecond more: rounded to seconds and back, the wake-up must not come before the deadline.
+        job = self._ctx.scheduler.run_at(
+            (wake_at_ms + 0.5) / 1000, self._definition.mutation, {"poll": poll}, lane=run["_id"]
+        )
+        return {"wake_at_ms": wake_at_ms, "wake_job": job}
+
+
+def schedule_step(
+    ctx: MutationCtx,
+    definition: Definition,
+    workflow_id: str,
+    epoch: int,
+    step: StartStep,
+    delay_ms: int,
+    failures: int,
+) -> str:
+    """Write the app's scheduled function for one attempt of a step; returns its id.
+
+    A mutation or action is its own job. A sleep is a job of the handler's mutation that brings the news itself. A
+    query cannot be scheduled, so the handler's mutation runs it, as a job whose failure is the query's.
+    """
+    context = {"workflowId": workflow_id, "position": step.position, "epoch": epoch, "failures": failures}
+    own = definition.mutation
+    if step.kind == "sleep":
+        assert step.duration_ms is not None
+        return ctx.scheduler.run_after(step.duration_ms / 1000, own, {"slept": context}, lane=workflow_id)
+    function, args = step.function, step.args
+    if step.kind == "query":
+        function, args = own, {"query": {"function": step.function, "args": step.args}}
+    return ctx.scheduler.run_after(
+        delay_ms / 1000,
+        function,
+        args,
+        on_complete=own,
+        context=context,
+        lane=workflow_id,
+        queue=definition.queue,
+    )
+
+
+def call_back(
+    ctx: MutationCtx,
+    definition: Definition,
+    workflow_id: str,
+    on_complete: dict[str, Any] | None,
+    result: dict[str, Any],
+) -> None:
+    """Call the run's `on_complete`, once; if it raises, its writes go, the error is kept and the result stands."""
+    if on_complete is None:
+        return
+    try:
+        ctx.run_mutation(
+            on_complete["function"],
+            {"workflowId": workflow_id, "result": result, "context": on_complete["context"]},
+        )
+    except Exception as error:
+        text = describe_failure(error).error
+        _log.error("on_complete of workflow %s failed: %s", workflow_id, text)
+        ctx.run_mutation(
+            definition.component.journal.note_on_complete_error, {"workflowId": workflow_id, "error": text}
+        )
+
+
+def describe_stuck(error: WorkflowError) -> dict[str, Any]:
+    """Give the reason of a stuck run as a value."""
+    fields: dict[str, Any] = {"kind": type(error).__name__, "text": str(error)}
+    if isinstance(error, DeterminismError):
+        fields["diff"] = error.to_fields()
+    return fields
