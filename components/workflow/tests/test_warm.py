@@ -6,12 +6,11 @@ import logging
 from typing import Any
 
 import pytest
-from journal_driver import new_engine
-
 from convexpy_workflow.commands import Started
 from convexpy_workflow.output import HandlerOutput
 from convexpy_workflow.step import Step
 from convexpy_workflow.warm import WarmRun, WarmRuns
+from journal_driver import new_engine
 
 
 def suspended(closed: list[str], name: str) -> WarmRun:
