@@ -1,0 +1,1 @@
+"""Processes: who starts them, what they say to one another, what happens when one dies."""

@@ -1,0 +1,103 @@
+"""Everything that was started ends, in order or not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from convexpy.limits import FunctionLimits
+from convexpy.processes.action_pool import ActionPool
+from convexpy.processes.pool import FunctionPool
+from convexpy.processes.supervisor import Supervisor
+from convexpy.runtime.messages import Call
+from tests.processes.rig import Reports, call, gone, run, small_load
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_killed_server_leaves_no_process_behind(tmp_path: Path) -> None:
+    """Workers loop inside C and notice no closed socket: only the kernel can end them."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.processes.lonely_server", str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+    )
+    assert server.stdout is not None
+    with server, server.stdout:
+        pids = json.loads(server.stdout.readline())
+        names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in pids]
+
+        server.kill()
+
+        async def all_gone() -> None:
+            await asyncio.gather(*map(gone, pids))
+
+        run(all_gone())
+    assert names == ["cvx-committer", "cvx-template", "cvx-function", "cvx-function", "cvx-action"]
+
+
+async def _no_operation(call: Call, kind: str, payload: bytes) -> bytes:
+    return b""
+
+
+def test_stop_ends_everything_even_what_hangs(tmp_path: Path) -> None:
+    """Whoever waits gets an error, no process is left."""
+
+    async def main() -> None:
+        supervisor, functions, actions, _ = await _started(tmp_path)
+        pids = [supervisor.committer_pid, *functions.pids, *actions.pids]
+        waiting = [functions.submit(call("hang")), actions.submit(call("wait_for_ever"))]
+
+        await supervisor.stop()
+
+        assert [(await future).loss for future in waiting] == ["died", "died"]
+        await asyncio.gather(*map(gone, pids))
+
+    run(main())
+
+
+def test_a_dead_template_is_replaced_and_calls_go_on(tmp_path: Path) -> None:
+    """Its workers died with it; calls that were queued or running are run by their successors."""
+
+    async def main() -> None:
+        supervisor, functions, actions, reports = await _started(tmp_path)
+        template_pid = int((await functions.submit(call("loaded_in"))).value)
+
+        os.kill(template_pid, signal.SIGKILL)
+        await gone(template_pid)
+        replies = await asyncio.gather(*(functions.submit(call("echo", number)) for number in range(20)))
+
+        assert [reply.value for reply in replies] == [str(number).encode() for number in range(20)]
+        assert int((await functions.submit(call("loaded_in"))).value) != template_pid
+        assert reports.having("the app is loaded again")
+        while not (await actions.submit(call("echo"))).is_ok:
+            await asyncio.sleep(0)
+        await supervisor.stop()
+
+    run(main())
+
+
+async def _started(folder: Path) -> tuple[Supervisor, FunctionPool, ActionPool, Reports]:
+    reports = Reports()
+    supervisor = Supervisor(
+        folder,
+        on_batch=lambda _: None,
+        on_fatal=reports.append,
+        on_output=lambda _: None,
+        report=reports.append,
+        committer_parts="tests.processes.small_committer:open_parts",
+    )
+    functions = FunctionPool(FunctionLimits(), reports.append, workers=2)
+    actions = ActionPool(FunctionLimits(), _no_operation, reports.append)
+    supervisor.adopt(functions, actions)
+    await supervisor.start_committer()
+    template, _ = await supervisor.load(small_load())
+    for pool in (functions, actions):
+        await pool.stage(template)
+        pool.switch()
+    return supervisor, functions, actions, reports
