@@ -9,11 +9,12 @@
         Conflict               lost a race; the runtime runs the mutation again
         DataFolderError        the data folder is in use, foreign, or damaged
         WorkerLost             a process that is needed died, or could not be started
+        CalledFunctionFailed   a function that an action has called failed
         FrameTooLarge          a message between two processes is beyond what a socket frame may hold
-
-    FunctionTimedOut           not in the tree: raised from a signal into user code, see there
         Overloaded             a bound on waiting work was reached; the caller may try again later
         Unauthenticated        a token or key that proves nothing here
+
+    FunctionTimedOut           not in the tree: raised from a signal into user code, see there
 
 Fields hold the facts, for tests and metrics; `__str__` tells a person what happened, where, and what to do.
 """
@@ -130,6 +131,10 @@ class Conflict(ConvexpyError):
 
 class DataFolderError(ConvexpyError):
     """The data folder cannot be used; the text says why and what to do."""
+
+
+class CalledFunctionFailed(ConvexpyError):
+    """A function that an action has called failed; the text is that function's, with its frames under `dev`."""
 
 
 class WorkerLost(ConvexpyError):

@@ -24,6 +24,10 @@ DOCUMENT_BYTES_MAX = 1 * MIB
 VALUE_BYTES_MAX = 32 * MIB
 SAFE_INTEGER_MAX = 2**53  # beyond it float64 skips integers; an `int` is refused with a hint at Int64
 
+# Definitions. At the bound: the push fails with a text that names the bound.
+INDEX_FIELDS_MAX = 16
+MODULES_MAX = 4096  # of an app, and of each component
+
 # Storage.
 SORT_KEY_BYTES_MAX = 400  # LMDB 0.9 takes keys of 511 bytes: 4 index number + 400 + 16 id; longer sort keys are cut
 MAP_BYTES = 2**40  # sparse; resizing under live readers is unsafe (py-lmdb issue 379), so it is large from the start
@@ -46,7 +50,9 @@ WORKER_FRAME_CALLS_MAX = 16  # calls handed to one worker at once
 WORKER_QUEUE_CALLS_MAX = 10_000  # waiting calls; beyond it a call is refused as overloaded
 WORKER_RESTART_CALLS = 100_000  # a worker is replaced after so many calls, so a slow leak ends
 FRAME_BYTES_MAX = 256 * MIB
-FRAME_SECONDS_TARGET = 0.002  # as many calls a frame as run in this time on average, so that one waits little for others
+FRAME_SECONDS_TARGET = (
+    0.002  # as many calls a frame as run in this time on average, so that one waits little for others
+)
 REPLY_DELAY_SECONDS_MAX = 0.001  # replies of one frame leave together unless the frame runs longer
 SOFT_LIMIT_REPEAT_SECONDS = 0.05  # CPU time after which a swallowed time limit is raised again
 PREFERRED_WORKER_PATIENCE_SECONDS = 0.002  # then any idle worker takes the call
@@ -90,7 +96,8 @@ SCHEDULED_FUNCTIONS_MAX = 1000  # a mutation
 SCHEDULED_ARGS_BYTES_MAX = 16 * MIB  # a mutation
 SCHEDULER_ROWS_IN_MEMORY_MAX = 10_000  # a queue; the rest stays in the index until these have run
 SCHEDULED_ROW_DAYS = 7
-SCHEDULED_RUNS_IN_FLIGHT_MAX = 64
+SCHEDULED_RUNS_IN_FLIGHT_MAX = 64  # transactions; more wait in their queues
+SCHEDULED_ACTIONS_IN_FLIGHT_MAX = 256  # well below what the action workers take, so none is refused
 
 # Logs.
 LOG_LINES_MAX = 256

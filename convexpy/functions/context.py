@@ -23,7 +23,8 @@ Args = dict[str, Any]
 class FunctionHost(DatabaseHost, SchedulingHost, Protocol):
     """The run of a query or mutation, as its ctx sees it."""
 
-    identity: Mapping[str, Any] | None
+    @property
+    def identity(self) -> Mapping[str, Any] | None: ...
 
     def call_nested(self, kind: str, reference: Any, args: Args | None) -> Any:
         """Run another query or mutation in this transaction."""
@@ -91,7 +92,8 @@ class MutationCtx(_FunctionCtx):
 class ActionHost(Protocol):
     """The run of an action, as its ctx sees it. `perform` sends one operation to the server."""
 
-    identity: Mapping[str, Any] | None
+    @property
+    def identity(self) -> Mapping[str, Any] | None: ...
 
     def perform(self, operation: str, reference: Any, payload: dict[str, Any]) -> Awaitable[Any]: ...
 

@@ -138,12 +138,15 @@ class RuntimeBackend:
         """See `interface.Backend`."""
         return await self.live.query_once(request)
 
-    async def mutation(self, request: FunctionRequest, session: tuple[str, int] | None = None) -> Outcome:
-        """See `interface.Backend`."""
+    async def mutation(
+        self, request: FunctionRequest, session: tuple[str, int] | None = None, job_id: str | None = None
+    ) -> Outcome:
+        """See `interface.Backend`. `job_id`: the scheduled action that calls it."""
 
         def make_call() -> Call:
             call = self._call("mutation", request)
             call.session = session
+            call.job_id = job_id
             return call
 
         reply, ts = await self._run_committing(make_call)
@@ -180,6 +183,11 @@ class RuntimeBackend:
 
     # --- what scheduler and push ask
 
+    async def run_staged_query(self, request: FunctionRequest) -> Outcome:
+        """Run a query on the generation that is about to be pushed."""
+        reply = await self._functions.submit(self._call("query", request), is_staged=True)
+        return self._outcome(request, reply, reply.snapshot_ts)
+
     async def run_job(self, job_id: str, prefer: int | None) -> dict[str, Any]:
         """Run a row of `_scheduled_functions`; see `jobs.run_job`.
 
@@ -199,7 +207,8 @@ class RuntimeBackend:
             preset = msgspec.msgpack.encode({"kind": "failed", "error": reply.error})
             reply, _ = await self._run_committing(make_call, prefer)
         self._report_call("job", job_id, "Scheduler", reply)
-        return self._system_result(reply)
+        result: dict[str, Any] = self._system_result(reply)
+        return result
 
     async def run_system(
         self,
@@ -261,9 +270,7 @@ class RuntimeBackend:
                 attempt += 1
             await self._publisher.wait_for(lost.ts)
 
-    async def _commit(
-        self, reply: Reply, submit: Callable[[Raw], asyncio.Future[CommitOutcome]]
-    ) -> int | Conflicted:
+    async def _commit(self, reply: Reply, submit: Callable[[Raw], asyncio.Future[CommitOutcome]]) -> int | Conflicted:
         if not reply.is_ok:
             return self.published_ts
         if reply.commit is None:

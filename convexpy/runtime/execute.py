@@ -58,7 +58,7 @@ def execute(call: Call, snapshot: Snapshot, generation: Generation) -> Reply:
 
 def _query(run: Run) -> Reply:
     call = run.call
-    value = run.invoke(_located(run, "query"), _arguments(run), is_top=True)
+    value = run.invoke(locate_call(run, "query"), decode_arguments(call), is_top=True)
     return Reply(
         id=call.id, is_ok=True, value=encode_as(value, call.format), reads=run.transaction.reads(), journal=run.journal
     )
@@ -70,7 +70,7 @@ def _mutation(run: Run) -> Reply:
         recorded = find_recorded(transaction, call.session)
         if recorded is not None:
             return Reply(id=call.id, is_ok=True, value=recorded.value, recorded_ts=recorded.ts)
-    value = run.invoke(_located(run, "mutation"), _arguments(run), is_top=True)
+    value = run.invoke(locate_call(run, "mutation"), decode_arguments(call), is_top=True)
     encoded = encode_as(value, call.format)
     if call.session is not None and transaction.documents_written:
         record(transaction, call.session, encoded)
@@ -114,7 +114,8 @@ def _commit_name(call: Call) -> str:
     return f"{call.component}/{call.path}" if call.component else call.path
 
 
-def _located(run: Run, kind: str) -> Located:
+def locate_call(run: Run, kind: str) -> Located:
+    """The function that a client, the scheduler or an action has called; visibility and kind are checked."""
     call = run.call
     instance = run.generation.application.instances.get(call.component)
     function: Function | None = None if instance is None else instance.functions.get(call.path)
@@ -127,10 +128,6 @@ def _located(run: Run, kind: str) -> Located:
     if function.kind != kind:
         raise wrong_kind(function, kind)
     return Located(instance, run.resolver.namespace_of(call.component), function)
-
-
-def _arguments(run: Run) -> dict[str, Any]:
-    return decode_arguments(run.call)
 
 
 def decode_arguments(call: Call) -> dict[str, Any]:
@@ -151,7 +148,9 @@ def _failed(run: Run, error: BaseException) -> Reply:
     return Reply(
         id=call.id,
         is_ok=False,
-        error=failure.message if call.kind in ("job", "system") else failure.client_text(call.request_id, call.is_redacted),
+        error=failure.message
+        if call.kind in ("job", "system")
+        else failure.client_text(call.request_id, call.is_redacted),
         error_data=failure.encoded_data(call.format),
         reads=run.transaction.reads() if call.kind in ("query", "system") else None,
         is_system_error=call.kind in ("job", "system") and not is_ours,

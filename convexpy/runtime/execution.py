@@ -36,7 +36,7 @@ from convexpy.runtime.generation import Generation
 from convexpy.runtime.log_capture import LogSink
 from convexpy.runtime.messages import Call, JobHint
 from convexpy.runtime.resolution import Located, Resolver
-from convexpy.runtime.running import running
+from convexpy.functions.running import running
 from convexpy.transactions.transaction import Transaction
 from convexpy.values import normalize, size_of
 from convexpy.values.validators import Validator

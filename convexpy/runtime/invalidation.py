@@ -94,4 +94,4 @@ class InvalidationIndex(Generic[Reader]):
 
 def _shared_prefix(start: bytes, end: bytes) -> bytes:
     """The longest common prefix, at least the keyspace where both ends lie in one."""
-    return os.path.commonprefix((start, end))
+    return start[: len(os.path.commonprefix((start, end)))]

@@ -98,7 +98,7 @@ def install() -> None:
     """Route this process's standard output and root logger; once a worker process, never in the server."""
     if isinstance(sys.stdout, _RoutedStream):
         return
-    sys.stdout = _RoutedStream(sys.stdout)  # type: ignore[assignment, arg-type]
+    sys.stdout = _RoutedStream(sys.stdout)  # type: ignore[arg-type]
     root = logging.getLogger()
     root.addHandler(_RoutedHandler())
     root.setLevel(logging.DEBUG)

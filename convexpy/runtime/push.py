@@ -59,10 +59,7 @@ def _ensure_component(run: Run, path: str) -> None:
 
 def _add_indexes(run: Run, table: TableInfo, declared: list[dict[str, Any]]) -> list[str]:
     """Add the declared indexes that the table lacks; answers the names of those that need a backfill."""
-    kept = [
-        {"name": index.name, "fields": list(index.fields), "keyspace": index.keyspace, "state": index.state}
-        for index in table.indexes.values()
-    ]
+    kept = _index_entries(table)
     known = {(entry["name"], tuple(entry["fields"])): entry for entry in kept}
     is_empty = next(iter(run.transaction.scan_by_id(table, *_WHOLE_TABLE)), None) is None
     missing = []
@@ -86,6 +83,13 @@ def _add_indexes(run: Run, table: TableInfo, declared: list[dict[str, Any]]) -> 
     if len(kept) > len(table.indexes):
         change_indexes(run.transaction, table, kept)
     return missing
+
+
+def _index_entries(table: TableInfo) -> list[dict[str, Any]]:
+    return [
+        {"name": index.name, "fields": list(index.fields), "keyspace": index.keyspace, "state": index.state}
+        for index in table.indexes.values()
+    ]
 
 
 def _pending_name(name: str) -> str:
@@ -216,11 +220,7 @@ def _settle_indexes(
             if name != index.name:
                 added.append(f"{table.name}.{name}")
         settled.append({"name": name, "fields": list(index.fields), "keyspace": index.keyspace, "state": state})
-    before = [
-        {"name": index.name, "fields": list(index.fields), "keyspace": index.keyspace, "state": index.state}
-        for index in table.indexes.values()
-    ]
-    if settled != before:
+    if settled != _index_entries(table):
         change_indexes(run.transaction, table, settled)
 
 

@@ -18,7 +18,11 @@ from typing import Any, Protocol
 
 from convexpy.environment import Environment
 from convexpy.errors import ConvexpyError
-from convexpy.limits import SCHEDULED_RUNS_IN_FLIGHT_MAX, SCHEDULER_ROWS_IN_MEMORY_MAX
+from convexpy.limits import (
+    SCHEDULED_ACTIONS_IN_FLIGHT_MAX,
+    SCHEDULED_RUNS_IN_FLIGHT_MAX,
+    SCHEDULER_ROWS_IN_MEMORY_MAX,
+)
 from convexpy.runtime.interface import FunctionRequest, Outcome
 from convexpy.runtime.messages import JobHint
 from convexpy.transactions.commit_messages import Committed
@@ -70,8 +74,10 @@ class JobScheduler:
         self._environment = environment
         self._report = report
         self._queues: dict[str, _Queue] = {}
-        self._lanes: dict[str, deque[tuple[_Queue, JobHint]]] = {}  # present while one of the lane runs
-        self._running = 0
+        self._lanes: dict[str, deque[Callable[[], None]]] = {}  # who waits; present while one of the lane runs
+        self._running = 0  # transactions, not actions
+        self._running_actions = 0
+        self._waiting_actions: deque[tuple[_Queue, JobHint]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._is_wake_due = False
@@ -192,49 +198,63 @@ class JobScheduler:
             self._timer = asyncio.get_running_loop().call_later(delay, self._wake)
 
     def _start(self, queue: _Queue, hint: JobHint) -> None:
-        lane = None if hint.is_action else hint.lane
-        if lane is not None:
-            waiting = self._lanes.get(lane)
-            if waiting is not None:
-                waiting.append((queue, hint))
-                return
-            self._lanes[lane] = deque()
+        if hint.is_action and self._running_actions >= SCHEDULED_ACTIONS_IN_FLIGHT_MAX:
+            self._waiting_actions.append((queue, hint))
+        elif hint.is_action or hint.lane is None:
+            self._begin(queue, hint)
+        else:
+            self._enter_lane(hint.lane, lambda: self._begin(queue, hint))
+
+    def _begin(self, queue: _Queue, hint: JobHint) -> None:
         queue.running += 1
-        self._running += 1
+        self._running_actions += hint.is_action
         self._spawn(self._run(queue, hint))
 
-    async def _run(self, queue: _Queue, hint: JobHint) -> None:
-        try:
-            await self._run_until_settled(hint)
-        finally:
-            queue.running -= 1
-            self._running -= 1
-            queue.known.discard(hint.id)
-            if not hint.is_action and hint.lane is not None:
-                self._leave_lane(hint.lane)
-            self._wake_soon()
+    def _enter_lane(self, lane: str, begin: Callable[[], None]) -> None:
+        """Call `begin` when nobody else is in the lane; `_leave_lane` is due afterwards."""
+        waiting = self._lanes.get(lane)
+        if waiting is not None:
+            waiting.append(begin)
+        else:
+            self._lanes[lane] = deque()
+            begin()
 
     def _leave_lane(self, lane: str) -> None:
-        waiting = self._lanes.pop(lane, None)
-        if not waiting:
-            return
-        queue, hint = waiting.popleft()
-        self._lanes[lane] = waiting
-        queue.running += 1
-        self._running += 1
-        self._spawn(self._run(queue, hint))
+        waiting = self._lanes[lane]
+        if waiting:
+            waiting.popleft()()
+        else:
+            del self._lanes[lane]
 
-    async def _run_until_settled(self, hint: JobHint) -> None:
+    async def _run(self, queue: _Queue, hint: JobHint) -> None:
         prefer = None if hint.lane is None else zlib.crc32(hint.lane.encode())
-        while True:
-            try:
-                done = await self._runner.run_job(hint.id, prefer)
-                break
-            except ConvexpyError as error:
-                self._report(f"A scheduled function could not be run and is tried again: {error}")
-                await asyncio.sleep(RETRY_SECONDS)
-        if done["kind"] == "action":
-            await self._run_action(hint, done, prefer)
+        try:
+            done = await self._run_row(hint, prefer)
+            if not hint.is_action and hint.lane is not None:
+                self._leave_lane(hint.lane)
+            if done["kind"] == "action":
+                await self._run_action(hint, done, prefer)
+        finally:
+            queue.running -= 1
+            queue.known.discard(hint.id)
+            if hint.is_action:
+                self._running_actions -= 1
+                if self._waiting_actions and not self._is_stopped:
+                    self._begin(*self._waiting_actions.popleft())
+            self._wake_soon()
+
+    async def _run_row(self, hint: JobHint, prefer: int | None) -> dict[str, Any]:
+        """The row's transaction; repeated while the server itself cannot run it."""
+        self._running += 1
+        try:
+            while True:
+                try:
+                    return await self._runner.run_job(hint.id, prefer)
+                except ConvexpyError as error:
+                    self._report(f"A scheduled function could not be run and is tried again: {error}")
+                    await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            self._running -= 1
 
     async def _run_action(self, hint: JobHint, start: dict[str, Any], prefer: int | None) -> None:
         """Run an action whose row says that it has begun, then record its outcome in the lane's turn."""
@@ -252,18 +272,14 @@ class JobScheduler:
         except ConvexpyError as error:
             outcome = {"kind": "failed", "error": str(error)}
         else:
-            if result.ok:
-                outcome = {"kind": "success", "value": result.value}
-            else:
-                outcome = {"kind": "failed", "error": result.error.partition("\n")[2].rstrip("\n") or result.error}
-                if result.error_data is not None:
-                    outcome["data"] = result.error_data
+            outcome = _action_outcome(result)
         if hint.lane is None:
             await self._finish_action(hint.id, outcome, prefer)
             return
         turn = asyncio.get_running_loop().create_future()
-        await self._in_lane(hint, turn)
+        self._enter_lane(hint.lane, lambda: None if turn.done() else turn.set_result(None))
         try:
+            await turn
             await self._finish_action(hint.id, outcome, prefer)
         finally:
             self._leave_lane(hint.lane)
@@ -292,3 +308,14 @@ class JobScheduler:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _action_outcome(result: Outcome) -> dict[str, Any]:
+    """An action's outcome as `finish_action` takes it; the text without the frame for clients."""
+    if result.ok:
+        return {"kind": "success", "value": result.value}
+    text = result.error.partition("\n")[2].rstrip("\n") or result.error
+    outcome: dict[str, Any] = {"kind": "failed", "error": text}
+    if result.error_data is not None:
+        outcome["data"] = result.error_data
+    return outcome

@@ -33,7 +33,7 @@ def schedule(run: Run, payload: Payload) -> str:
     return scheduler.run_at(
         payload["due_ms"] / 1000,
         payload["function"],
-        decode_json(payload["args"]),  # type: ignore[arg-type]
+        decode_json(payload["args"]),
         on_complete=payload["on_complete"],
         context=decode_json(payload["context"]),
         lane=payload["lane"],

@@ -1,0 +1,35 @@
+"""What an app or a component is written with. These names are the promise, no others are."""
+
+from convexpy.errors import ConvexError as ConvexError
+from convexpy.errors import ConvexpyError as ConvexpyError
+from convexpy.functions.components import define_app as define_app
+from convexpy.functions.components import define_component as define_component
+from convexpy.functions.context import ActionCtx as ActionCtx
+from convexpy.functions.context import BlockingActionCtx as BlockingActionCtx
+from convexpy.functions.context import MutationCtx as MutationCtx
+from convexpy.functions.context import QueryCtx as QueryCtx
+from convexpy.functions.definitions import Function as Function
+from convexpy.functions.definitions import action as action
+from convexpy.functions.definitions import internal_action as internal_action
+from convexpy.functions.definitions import internal_mutation as internal_mutation
+from convexpy.functions.definitions import internal_query as internal_query
+from convexpy.functions.definitions import mutation as mutation
+from convexpy.functions.definitions import query as query
+from convexpy.functions.guard import deterministic as deterministic
+from convexpy.functions.identity import UserIdentity as UserIdentity
+from convexpy.functions.pagination_options import pagination_opts_validator as pagination_opts_validator
+from convexpy.functions.references import Reference as Reference
+from convexpy.functions.references import api as api
+from convexpy.functions.references import components as components
+from convexpy.functions.references import function_name as function_name
+from convexpy.functions.references import internal as internal
+from convexpy.functions.schema import define_schema as define_schema
+from convexpy.functions.schema import define_table as define_table
+from convexpy.functions.running import create_function_handle as create_function_handle
+from convexpy.values import UNSET as UNSET
+from convexpy.values import Id as Id
+from convexpy.values import Int64 as Int64
+from convexpy.values import Validator as Validator
+from convexpy.values import normalize as normalize
+from convexpy.values import size_of as size_of
+from convexpy.values import v as v

@@ -1,0 +1,68 @@
+"""Calls to a running server, over its HTTP API with the admin key."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from convexpy.errors import ConvexpyError
+
+TIMEOUT_SECONDS = 900  # actions may take long
+
+
+def find_admin_key(data_folder: Path | None) -> str:
+    """The admin key in a data folder, or in the `.convexpy` folder here.
+
+    Raises:
+        ConvexpyError: there is none to be found.
+    """
+    folder = data_folder or Path(".convexpy")
+    try:
+        return (folder / "admin_key").read_text().strip()
+    except OSError as error:
+        raise ConvexpyError(
+            f"No admin key in {folder}. Give --data DIR, --admin-key KEY, or set CONVEX_SELF_HOSTED_ADMIN_KEY."
+        ) from error
+
+
+def call_function(url: str, path: str, args: str, component: str, admin_key: str) -> str:
+    """Call a function of any kind; the result as indented JSON.
+
+    Raises:
+        ConvexpyError: the server cannot be reached, refuses, or the function failed.
+    """
+    try:
+        decoded = json.loads(args)
+    except ValueError as error:
+        raise ConvexpyError(f'The arguments are no JSON: {error}. Write them like \'{{"name": "Ada"}}\'.') from error
+    body = {"path": path, "args": decoded, "format": "json", "componentPath": component or None}
+    answer = _post(f"{url.rstrip('/')}/api/function", body, admin_key)
+    for line in answer.get("logLines", []):
+        print(line)
+    if answer.get("status") != "success":
+        text = str(answer.get("errorMessage", "The function failed.")).rstrip()
+        if "errorData" in answer:
+            text += f"\n{json.dumps(answer['errorData'])}"
+        raise ConvexpyError(text)
+    return json.dumps(answer["value"], indent=2, ensure_ascii=False)
+
+
+def _post(url: str, body: dict[str, Any], admin_key: str) -> dict[str, Any]:
+    if not url.startswith(("http://", "https://")):
+        raise ConvexpyError(f"{url} is no address of a server. Write --url http://127.0.0.1:3210.")
+    request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
+        url,
+        data=json.dumps({name: value for name, value in body.items() if value is not None}).encode(),
+        headers={"Content-Type": "application/json", "Authorization": f"Convex {admin_key}"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310
+            answer: dict[str, Any] = json.load(response)
+    except urllib.error.HTTPError as error:
+        raise ConvexpyError(f"The server refused: {error.code} {error.read().decode(errors='replace')}") from error
+    except (urllib.error.URLError, OSError) as error:
+        raise ConvexpyError(f"No server answers at {url}: {error}. Is `convexpy dev` running?") from error
+    return answer

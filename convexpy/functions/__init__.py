@@ -1,0 +1,1 @@
+"""What an app is written with: decorators, references, schema, components, `ctx`; and how a folder becomes an app."""

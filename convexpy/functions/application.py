@@ -1,0 +1,171 @@
+"""A loaded app: its component instances with their functions and schemas.
+
+Modules are imported once a process; an instance is a path and a definition, so two installations of a component share
+its code and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from convexpy.errors import DefinitionError, InvalidRequest
+from convexpy.functions.components import ComponentDefinition, define_app
+from convexpy.functions.definitions import Function
+from convexpy.functions.discovery import Discovered, discover, import_project
+from convexpy.functions.schema import SchemaDefinition
+
+
+@dataclass
+class ComponentInstance:
+    """One installation: `path` is "" for the app, `workflow`, `a/b`; `children` maps names to paths."""
+
+    path: str
+    definition: ComponentDefinition
+    functions: dict[str, Function]
+    schema: SchemaDefinition | None
+    before_push: str | None
+    http_prefix: str | None = None
+    children: dict[str, str] = field(default_factory=dict)
+
+
+class Application:
+    """Everything that one push holds."""
+
+    def __init__(
+        self, name: str, instances: dict[str, ComponentInstance], parts: dict[ComponentDefinition, Discovered]
+    ) -> None:
+        self.name = name
+        self.instances = instances
+        self.module_files = sorted({file for found in parts.values() for file in found.files})
+        self._homes = {
+            id(function): (definition, path)
+            for definition, found in parts.items()
+            for path, function in found.functions.items()
+        }
+
+    def locate(self, function: Function | None) -> tuple[ComponentDefinition, str]:
+        """The definition that a function object belongs to, and its path there.
+
+        Raises:
+            InvalidRequest: it is registered nowhere.
+        """
+        home = self._homes.get(id(function))
+        if home is None:
+            raise InvalidRequest(
+                f"{function!r} is not registered: a function must be a module's global under the name it is exported by."
+            )
+        return home
+
+    def describe(self) -> dict[str, Any]:
+        """Plain data for the server: source hash, instances, functions with validators, schemas."""
+        digest = hashlib.sha256()
+        for file in self.module_files:
+            digest.update(str(file).encode() + b"\0" + file.read_bytes() + b"\0")
+        return {
+            "hash": digest.hexdigest(),
+            "name": self.name,
+            "instances": {path: _describe(instance) for path, instance in self.instances.items()},
+        }
+
+
+def _describe(instance: ComponentInstance) -> dict[str, Any]:
+    return {
+        "definition": instance.definition.name,
+        "functions": {
+            path: {
+                "kind": function.kind,
+                "visibility": function.visibility,
+                "args": None if function.args is None else function.args.to_json(),
+                "returns": None if function.returns is None else function.returns.to_json(),
+            }
+            for path, function in instance.functions.items()
+        },
+        "schema": None if instance.schema is None else instance.schema.export(),
+        "children": instance.children,
+        "before_push": instance.before_push,
+    }
+
+
+def load_application(folder: Path) -> Application:
+    """Import a project folder and the components that it uses.
+
+    Raises:
+        DefinitionError: something in it is wrong; file, line and text say what.
+    """
+    folder = folder.resolve()
+    if not folder.is_dir():
+        raise DefinitionError(f"There is no folder {folder}.")
+    package = import_project(folder)
+    found = discover(package, folder)
+    app = _exported(found, "convex_config", "app", ComponentDefinition) or define_app()
+    parts: dict[ComponentDefinition, Discovered] = {app: found}
+    instances: dict[str, ComponentInstance] = {}
+    _add_instance(instances, parts, "", app, None, ())
+    return Application(folder.name, instances, parts)
+
+
+def _add_instance(
+    instances: dict[str, ComponentInstance],
+    parts: dict[ComponentDefinition, Discovered],
+    path: str,
+    definition: ComponentDefinition,
+    http_prefix: str | None,
+    above: tuple[ComponentDefinition, ...],
+) -> None:
+    if definition in above:
+        names = " → ".join(each.name for each in (*above, definition))
+        raise DefinitionError(f"Components install each other in a circle: {names}.")
+    if definition not in parts:
+        parts[definition] = _discover_component(definition)
+    found = parts[definition]
+    instance = ComponentInstance(
+        path,
+        definition,
+        found.functions,
+        _exported(found, "schema", "schema", SchemaDefinition),
+        _before_push(definition, found),
+        http_prefix,
+    )
+    instances[path] = instance
+    for use in definition.uses:
+        child = f"{path}/{use.name}" if path else use.name
+        instance.children[use.name] = child
+        _add_instance(instances, parts, child, use.component, use.http_prefix, (*above, definition))
+
+
+def _discover_component(definition: ComponentDefinition) -> Discovered:
+    assert definition.functions is not None, "only the app has no package of its own"
+    try:
+        package = importlib.import_module(definition.functions)
+    except ImportError as error:
+        raise DefinitionError(
+            f"The component {definition.name!r} has its functions in {definition.functions!r}, which cannot be imported: "
+            f"{error}. Install its package."
+        ) from error
+    return discover(definition.functions, Path(package.__path__[0]))
+
+
+def _exported(found: Discovered, module: str, name: str, kind: type[Any]) -> Any:
+    value = getattr(found.modules.get(module), name, None)
+    if value is None:
+        if module in found.modules:
+            raise DefinitionError(f"{module}.py exports no `{name}`.", found.modules[module].__file__)
+        return None
+    if not isinstance(value, kind):
+        raise DefinitionError(f"`{name}` in {module}.py is {value!r}.", found.modules[module].__file__)
+    return value
+
+
+def _before_push(definition: ComponentDefinition, found: Discovered) -> str | None:
+    function = definition.before_push
+    if function is None:
+        return None
+    path = function.path if isinstance(function, Function) else function
+    registered = found.functions.get(path)
+    if registered is None or registered.kind != "query":
+        raise DefinitionError(f"before_push of the component {definition.name!r} must name a query of it, not {path!r}.")
+    return path

@@ -1,0 +1,119 @@
+"""How code names functions: `api.messages.send`, `internal.…`, `components.workflow.lib.start`, the decorated function
+itself, `"messages:send"`, or a function handle. All of them wherever a reference is taken; nothing is looked up before
+the running call's component is known.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from convexpy.errors import InvalidRequest
+from convexpy.functions.definitions import Function
+
+HANDLE_PREFIX = "function://"
+CHILD_PREFIX = "_reference/childComponent/"
+
+
+class FunctionAddress(NamedTuple):
+    """Where a reference points, seen from the component that uses it.
+
+    kind "own": `path` in the same component. "child": `path` in the direct child `component`. "handle": `path` in the
+    component with the id `component`. "object": the decorated `function` itself.
+    """
+
+    kind: Literal["own", "child", "handle", "object"]
+    path: str = ""
+    component: str = ""
+    function: Function | None = None
+
+
+class Reference:
+    """A function by its name; made by attribute access, so it may name one that does not exist (yet)."""
+
+    __slots__ = ("_names", "_root")
+
+    def __init__(self, root: str, names: tuple[str, ...] = ()) -> None:
+        self._root = root
+        self._names = names
+
+    def __getattr__(self, name: str) -> Reference:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Reference(self._root, (*self._names, name))
+
+    def __repr__(self) -> str:
+        return ".".join((self._root, *self._names))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Reference) and (self._root, self._names) == (other._root, other._names)
+
+    def __hash__(self) -> int:
+        return hash((self._root, self._names))
+
+    def __reduce__(self) -> tuple[type[Reference], tuple[str, tuple[str, ...]]]:
+        return (Reference, (self._root, self._names))
+
+    def address(self) -> FunctionAddress:
+        """What it names.
+
+        Raises:
+            InvalidRequest: it is too short to name a function.
+        """
+        names = self._names
+        child = ""
+        if self._root == "components":
+            child, names = names[0] if names else "", names[1:]
+        if len(names) < 2:
+            raise InvalidRequest(f"{self!r} names no function: write {self._root}.module.function.")
+        path = f"{'/'.join(names[:-1])}:{names[-1]}"
+        return FunctionAddress("child", path, child) if child else FunctionAddress("own", path)
+
+
+api = Reference("api")
+internal = Reference("internal")
+components = Reference("components")
+
+
+def resolve_name(reference: Any) -> FunctionAddress:
+    """Where any kind of reference points.
+
+    Raises:
+        InvalidRequest: it is no reference.
+    """
+    if isinstance(reference, Reference):
+        return reference.address()
+    if isinstance(reference, Function):
+        return FunctionAddress("object", function=reference)
+    if not isinstance(reference, str) or not reference:
+        raise InvalidRequest(
+            f"{reference!r} is no function reference. Pass the decorated function, api.module.name, internal.module.name, "
+            f'components.child.module.name, "module:name" or a function handle.'
+        )
+    if reference.startswith(HANDLE_PREFIX):
+        component, _, path = reference.removeprefix(HANDLE_PREFIX).partition("/")
+        return FunctionAddress("handle", canonical(path), component)
+    if reference.startswith(CHILD_PREFIX):
+        child, _, path = reference.removeprefix(CHILD_PREFIX).partition("/")
+        return FunctionAddress("child", canonical(path), child)
+    return FunctionAddress("own", canonical(reference))
+
+
+def canonical(path: str) -> str:
+    """`module:name` of a path as people write it: `.js` is dropped, a bare module means its `default`."""
+    module, colon, name = path.rpartition(":")
+    if not colon:
+        module, name = path, "default"
+    return f"{module.removesuffix('.js')}:{name}"
+
+
+def function_name(reference: Any) -> str:
+    """The name that a reference has in logs and journals; usable as a reference itself."""
+    address = resolve_name(reference)
+    if address.kind == "object":
+        assert address.function is not None
+        return address.function.path
+    if address.kind == "child":
+        return f"{CHILD_PREFIX}{address.component}/{address.path}"
+    if address.kind == "handle":
+        return f"{HANDLE_PREFIX}{address.component}/{address.path}"
+    return address.path

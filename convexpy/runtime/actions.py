@@ -1,0 +1,163 @@
+"""Runs an action: validates, calls the handler, and turns what it asks of the database into operations of the server.
+
+Every nested call is a transaction of its own. References are resolved here, where the app is loaded; the server gets
+component and path. An action worker reads the database only to know tables and namespaces.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, Protocol
+
+import msgspec
+
+from convexpy.errors import CalledFunctionFailed, ConvexError, FunctionTimedOut
+from convexpy.functions.context import ActionCtx, BlockingActionCtx
+from convexpy.runtime.execute import decode_arguments, locate_call
+from convexpy.runtime.execution import Frame, Run
+from convexpy.runtime.failures import failure_of
+from convexpy.runtime.generation import Generation
+from convexpy.runtime.log_capture import capturing
+from convexpy.runtime.messages import Call, Reply
+from convexpy.runtime.resolution import Located
+from convexpy.functions.running import running
+from convexpy.storage.lmdb_store import LmdbStore
+from convexpy.transactions.transaction import Transaction
+from convexpy.values import decode_json, encode_as, encode_json
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder().decode
+
+
+class Operations(Protocol):
+    """How an action's worker reaches the server; see `processes.host.ActionHost`."""
+
+    async def operation(self, call_id: int, kind: str, payload: bytes) -> bytes: ...
+
+    def operation_blocking(self, call_id: int, kind: str, payload: bytes) -> bytes: ...
+
+    async def in_thread(self, function: Callable[[], Any]) -> Any: ...
+
+
+class ActionRunner:
+    """Runs the actions of one worker process, many side by side."""
+
+    def __init__(self, generation: Generation, store: LmdbStore) -> None:
+        self._generation = generation
+        self._store = store
+
+    async def run(self, call: Call, operations: Operations) -> Reply:
+        """Run a call to its end; every error of the action is a reply. Cancelling this cancels the action."""
+        with self._store.snapshot() as snapshot:
+            run = self._run_at(snapshot, call)
+        with capturing(run.sink):
+            try:
+                located, kwargs = self._prepare(call)
+                value = await self._perform(run, located, kwargs, operations)
+                reply = Reply(id=call.id, is_ok=True, value=encode_as(value, call.format))
+            except (Exception, FunctionTimedOut) as error:
+                failure = failure_of(error)
+                reply = Reply(
+                    id=call.id,
+                    is_ok=False,
+                    error=failure.client_text(call.request_id, call.is_redacted),
+                    error_data=failure.encoded_data(call.format),
+                )
+        reply.log_lines = [] if call.is_redacted else run.sink.finish()
+        return reply
+
+    def _run_at(self, snapshot: Any, call: Call) -> Run:
+        catalog = self._generation.catalogs.at(snapshot)
+        transaction = Transaction(snapshot, catalog, self._generation.limits, call.seed, call.now_ns // 1_000_000)
+        return Run(call, self._generation, transaction, b"")
+
+    def _prepare(self, call: Call) -> tuple[Located, dict[str, Any]]:
+        args = decode_arguments(call)
+        with self._store.snapshot() as snapshot:
+            run = self._run_at(snapshot, call)
+            located = locate_call(run, "action")
+            Frame(run, located.instance, located.namespace, located.function, is_top=True).check_args(args)
+        return located, located.function.bind(args)
+
+    async def _perform(self, run: Run, located: Located, kwargs: dict[str, Any], operations: Operations) -> Any:
+        host = _Host(self, run, located, operations)
+        function = located.function
+        with running(host):
+            if function.is_async:
+                result = await function.handler(ActionCtx(host), **kwargs)
+            else:
+                context = contextvars.copy_context()
+                work = partial(context.run, partial(function.handler, BlockingActionCtx(host), **kwargs))
+                result = await operations.in_thread(work)
+        with self._store.snapshot() as snapshot:
+            fresh = self._run_at(snapshot, run.call)
+            return Frame(fresh, located.instance, located.namespace, function, is_top=True).check_result(result)
+
+    def locate(self, caller: Located, call: Call, reference: Any) -> Located:
+        """Resolve a reference as the action's component sees it now."""
+        with self._store.snapshot() as snapshot:
+            return self._run_at(snapshot, call).resolver.locate(caller.instance, reference)
+
+
+class _Host:
+    """The host of an action's ctx."""
+
+    def __init__(self, runner: ActionRunner, run: Run, located: Located, operations: Operations) -> None:
+        self._runner, self._run, self._located, self._operations = runner, run, located, operations
+
+    @property
+    def identity(self) -> Mapping[str, Any] | None:
+        return self._run.identity if self._located.instance.path == "" else None
+
+    def perform(self, operation: str, reference: Any, payload: dict[str, Any]) -> Awaitable[Any]:
+        """See `context.ActionHost`."""
+        return self._perform(operation, self._encode(operation, reference, payload))
+
+    async def _perform(self, operation: str, encoded: bytes) -> Any:
+        return _result(await self._operations.operation(self._run.call.id, operation, encoded))
+
+    def perform_blocking(self, operation: str, reference: Any, payload: dict[str, Any]) -> Any:
+        """See `context.ActionHost`."""
+        encoded = self._encode(operation, reference, payload)
+        return _result(self._operations.operation_blocking(self._run.call.id, operation, encoded))
+
+    def create_handle(self, reference: Any) -> str:
+        """See `running.RunningCall`."""
+        return self._locate(reference).handle
+
+    def _locate(self, reference: Any) -> Located:
+        return self._runner.locate(self._located, self._run.call, reference)
+
+    def _encode(self, operation: str, reference: Any, payload: dict[str, Any]) -> bytes:
+        caller = self._located.instance.path
+        if operation == "cancel":
+            return _pack({"component": caller, "job_id": payload["job_id"]})
+        target = self._locate(reference)
+        args = encode_json(payload["args"])
+        if operation != "schedule":
+            return _pack({"component": target.instance.path, "path": target.function.path, "args": args})
+        on_complete = payload["on_complete"]
+        return _pack(
+            {
+                "component": caller,
+                "function": target.handle,
+                "args": args,
+                "due_ms": payload["due_ms"],
+                "on_complete": None if on_complete is None else self._locate(on_complete).handle,
+                "context": encode_json(payload["context"]),
+                "lane": payload["lane"],
+                "queue": payload["queue"],
+            }
+        )
+
+
+def _result(raw: bytes) -> Any:
+    """What the server answered: a value, or an error to raise where the action called."""
+    answer = _unpack(raw)
+    if answer["ok"]:
+        return decode_json(answer["value"])
+    if answer["data"] is not None:
+        raise ConvexError(decode_json(answer["data"]))
+    raise CalledFunctionFailed(answer["error"])

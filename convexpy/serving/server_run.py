@@ -1,0 +1,154 @@
+"""`convexpy dev` and `convexpy serve` from start to end: a deployment, its ports, the watcher, and signals."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Callable
+
+from watchfiles import Change, DefaultFilter, awatch
+
+from convexpy.errors import ConvexpyError
+from convexpy.runtime.deployment import Pushed
+from convexpy.runtime.identity import AdminKeyAuthenticator
+from convexpy.runtime.messages import Reply
+from convexpy.server import ServerSettings, create_api_app, create_site_app
+from convexpy.serving.deployment import Deployment
+from convexpy.serving.settings import DeploymentSettings
+from convexpy.serving.sockets import PortServer, bind
+
+DEBOUNCE_MS = 50
+STEP_MS = 20
+
+
+class PythonFilter(DefaultFilter):
+    """Changes of Python files, without those of data, web pages and tools."""
+
+    ignore_dirs = (*DefaultFilter.ignore_dirs, ".convexpy", "web", "node_modules", "__pycache__", ".venv")
+
+    def __call__(self, change: Change, path: str) -> bool:
+        return path.endswith(".py") and super().__call__(change, path)
+
+
+def say(text: str) -> None:
+    """A line for the operator, at once."""
+    print(text, flush=True)
+
+
+def complain(text: str) -> None:
+    """A line about something that went wrong, at once."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def show_call(kind: str, path: str, caller: str, reply: Reply) -> None:
+    """The log lines and the failure of one run, as `dev` shows them."""
+    letter = {"query": "Q", "mutation": "M", "action": "A", "job": "S"}.get(kind, "?")
+    for line in reply.log_lines:
+        say(f"[{letter}({path})] {line}")
+    if not reply.is_ok:
+        complain(f"[{letter}({path})] {reply.error.rstrip()}")
+
+
+def _describe(pushed: Pushed) -> str:
+    parts = [f"{pushed.functions} functions"]
+    parts += [f"index {name} added" for name in pushed.added_indexes]
+    parts += [f"index {name} removed" for name in pushed.removed_indexes]
+    return ", ".join([*parts, *pushed.findings])
+
+
+async def run_server(settings: DeploymentSettings, *, is_watching: bool, show_calls: bool) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Raises:
+        ConvexpyError: it cannot start, or cannot go on.
+    """
+    api_socket = bind(settings.host, settings.port)
+    site_socket = bind(settings.host, settings.site_port)
+    ending: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def end(reason: str) -> None:
+        if not ending.done():
+            ending.set_result(reason)
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end, "")
+    deployment = Deployment(
+        settings,
+        report=complain,
+        report_call=show_call if show_calls else _show_nothing,
+        on_fatal=end,
+    )
+    try:
+        starting = loop.create_task(deployment.start())
+        await asyncio.wait((starting, ending), return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+        else:
+            pushed = starting.result()
+            await _serve(deployment, (api_socket, site_socket), pushed, ending, is_watching)
+    finally:
+        await deployment.stop()
+    if reason := ending.result():
+        raise ConvexpyError(reason)
+
+
+def _show_nothing(kind: str, path: str, caller: str, reply: Reply) -> None:
+    """Production keeps function logs to itself."""
+
+
+async def _serve(
+    deployment: Deployment,
+    sockets: tuple[socket.socket, socket.socket],
+    pushed: Pushed,
+    ending: asyncio.Future[str],
+    is_watching: bool,
+) -> None:
+    settings = deployment.settings
+    apps = ServerSettings(
+        deployment_name=deployment.folder.deployment,
+        authenticator=AdminKeyAuthenticator(deployment.folder.admin_key),
+        web_folder=settings.project_folder / "web",
+    )
+    servers = [
+        PortServer(create_api_app(deployment.backend, apps), sockets[0]),
+        PortServer(create_site_app(apps), sockets[1]),
+    ]
+    loop = asyncio.get_running_loop()
+    tasks: list[asyncio.Task[None]] = [loop.create_task(server.serve_port()) for server in servers]
+    stop_watching = asyncio.Event()
+    if is_watching:
+        tasks.append(loop.create_task(_watch(deployment, stop_watching, complain)))
+    say(f"{_describe(pushed)}")
+    host = settings.host
+    say(f"convexpy is serving http://{host}:{settings.port} (site http://{host}:{settings.site_port})")
+    try:
+        await asyncio.wait([asyncio.ensure_future(ending), *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                task.result()
+    finally:
+        stop_watching.set()
+        for server in servers:
+            server.should_exit = True
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if not ending.done():
+            ending.set_result("")
+
+
+async def _watch(deployment: Deployment, stop: asyncio.Event, report: Callable[[str], None]) -> None:
+    """Push again at every change of the project's Python files; a failed push leaves the running code as it is."""
+    folder = deployment.settings.project_folder
+    changes = awatch(folder, watch_filter=PythonFilter(), debounce=DEBOUNCE_MS, step=STEP_MS, stop_event=stop)
+    async for _ in changes:
+        started = asyncio.get_running_loop().time()
+        try:
+            pushed = await deployment.push()
+        except ConvexpyError as error:
+            report(f"This change is not live, the code before it goes on serving: {error}")
+        else:
+            seconds = asyncio.get_running_loop().time() - started
+            say(f"Reloaded in {seconds:.2f} s: {_describe(pushed)}")

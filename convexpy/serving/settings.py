@@ -1,0 +1,84 @@
+"""How one deployment is to run: options of `dev` and `serve`, else `[tool.convexpy]` of the project, else defaults."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from convexpy.errors import ConvexpyError
+
+DEFAULT_PORT, DEFAULT_SITE_PORT = 3210, 3211
+_KNOWN = {"port", "site-port", "host", "data", "workers", "durability", "limits", "public-url", "public-site-url"}
+
+
+@dataclass(frozen=True)
+class DeploymentSettings:
+    """What a `Deployment` needs to know.
+
+    Args:
+        is_redacted: `serve`: error texts and log lines stay in the server.
+        is_relaxed: `--durability=relaxed`: power loss may cost the last commits.
+        limits: overrides of `FunctionLimits`.
+    """
+
+    project_folder: Path
+    data_folder: Path
+    is_redacted: bool = False
+    is_relaxed: bool = False
+    workers: int | None = None
+    limits: dict[str, float] = field(default_factory=dict)
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    site_port: int = DEFAULT_SITE_PORT
+
+
+def read_settings(project_folder: Path, options: dict[str, Any], *, is_redacted: bool) -> DeploymentSettings:
+    """Merge options (None: not given) with the project's `[tool.convexpy]`.
+
+    Raises:
+        ConvexpyError: no such folder, or a setting that is unknown or malformed; the text names it.
+    """
+    if not project_folder.is_dir():
+        raise ConvexpyError(f"There is no folder {project_folder}. Give the folder that holds your functions.")
+    table = _project_table(project_folder / "pyproject.toml")
+    if unknown := sorted(set(table) - _KNOWN):
+        raise ConvexpyError(
+            f"{project_folder / 'pyproject.toml'}: [tool.convexpy] has no setting {unknown[0]!r}. "
+            f"Known: {', '.join(sorted(_KNOWN))}."
+        )
+    given = {name: value for name, value in options.items() if value is not None}
+    merged = {**table, **given}
+    durability = merged.get("durability", "full")
+    if durability not in ("full", "relaxed"):
+        raise ConvexpyError(f"durability is 'full' or 'relaxed', not {durability!r}.")
+    port = _port(merged.get("port", DEFAULT_PORT), "port")
+    data = Path(merged["data"]) if "data" in merged else project_folder / ".convexpy"
+    return DeploymentSettings(
+        project_folder=project_folder.resolve(),
+        data_folder=data.resolve(),
+        is_redacted=is_redacted,
+        is_relaxed=durability == "relaxed",
+        workers=merged.get("workers"),
+        limits={name: float(value) for name, value in merged.get("limits", {}).items()},
+        host=merged.get("host", "127.0.0.1"),
+        port=port,
+        site_port=_port(merged.get("site-port", port + 1 if "port" in merged else DEFAULT_SITE_PORT), "site-port"),
+    )
+
+
+def _project_table(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        return {}
+    try:
+        table: dict[str, Any] = tomllib.loads(file.read_text()).get("tool", {}).get("convexpy", {})
+    except tomllib.TOMLDecodeError as error:
+        raise ConvexpyError(f"{file} is not valid TOML: {error}") from error
+    return table
+
+
+def _port(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 65536:
+        raise ConvexpyError(f"{name} is a number from 1 to 65535, not {value!r}.")
+    return value
