@@ -273,7 +273,7 @@ class RuntimeBackend:
     async def _commit(self, reply: Reply, submit: Callable[[Raw], asyncio.Future[CommitOutcome]]) -> int | Conflicted:
         if not reply.is_ok:
             return self.published_ts
-        if reply.commit is None:
+        if not reply.has_commit:
             await self._publisher.wait_for(reply.snapshot_ts)
             return reply.recorded_ts or reply.snapshot_ts
         outcome = await submit(reply.commit)

@@ -24,7 +24,7 @@ from convexpy.runtime.failures import failure_of
 from convexpy.runtime.generation import Generation
 from convexpy.runtime.jobs import run_job
 from convexpy.runtime.log_capture import capturing
-from convexpy.runtime.messages import Call, Reply
+from convexpy.runtime.messages import NO_COMMIT, Call, Reply
 from convexpy.runtime.resolution import Located
 from convexpy.runtime.session_requests import find_recorded, record
 from convexpy.runtime.system_functions import SYSTEM_FUNCTIONS
@@ -86,7 +86,7 @@ def _system(run: Run) -> Reply:
     function = SYSTEM_FUNCTIONS[run.call.path]
     result = function(run, msgspec.msgpack.decode(run.call.args))
     reply = committing_reply(run, _pack(result))
-    reply.reads = run.transaction.reads() if reply.commit is None else None
+    reply.reads = run.transaction.reads() if not reply.has_commit else None
     return reply
 
 
@@ -104,7 +104,7 @@ def committing_reply(run: Run, value: bytes) -> Reply:
         id=call.id,
         is_ok=True,
         value=value,
-        commit=None if request is None else msgspec.Raw(_pack(request)),
+        commit=NO_COMMIT if request is None else msgspec.Raw(_pack(request)),
         jobs=run.jobs,
         canceled_jobs=run.canceled_jobs,
     )

@@ -12,6 +12,7 @@ from msgspec import Raw, Struct
 
 from convexpy.transactions.commit_messages import Reads
 
+NO_COMMIT = Raw(b"\xc0")  # msgpack's nil; msgspec knows no optional Raw
 Loss = Literal["", "killed", "died", "overloaded"]
 CallKind = Literal["query", "mutation", "action", "httpAction", "job", "system"]
 Format = Literal["convex_encoded_json", "json", "export_json"]
@@ -61,7 +62,7 @@ class Reply(Struct, array_like=True, kw_only=True):
     log_lines: list[str] = []
     snapshot_ts: int = 0
     reads: Reads | None = None  # queries only
-    commit: Raw | None = None  # a CommitRequest, for the committer; None: nothing to write
+    commit: Raw = NO_COMMIT  # a CommitRequest, for the committer
     jobs: list[JobHint] = []
     canceled_jobs: list[str] = []
     recorded_ts: int | None = None  # answered from the session's record: the original commit timestamp
@@ -71,7 +72,11 @@ class Reply(Struct, array_like=True, kw_only=True):
     is_system_error: bool = False  # not the function's fault: may be retried, never shown
     user_seconds: float = 0.0
     kind: str = ""  # the function's own kind, "" where it was not found
-    http: Raw | None = None
     # Set by the pool when no worker answered: killed at the hard limit (the function's fault, not repeated), its worker
     # died twice, or never started because too many calls wait. A job that was "killed" runs again with preset_outcome.
     loss: Loss = ""
+
+    @property
+    def has_commit(self) -> bool:
+        """Whether there is anything to commit."""
+        return memoryview(self.commit).nbytes > 1
