@@ -27,7 +27,8 @@ for _room, _next in (
 BELOW["testing"] = BELOW["runtime"] | {"runtime"}
 BELOW["sync"] = BELOW["http"] = BELOW["processes"] | {"processes"}
 BELOW["server"] = BELOW["sync"] | {"sync", "http"}
-BELOW["cli"] = BELOW["server"] | {"server"}
+BELOW["serving"] = BELOW["server"] | {"server"}
+BELOW["cli"] = BELOW["serving"] | {"serving"}
 
 # A package of the outside world, and the only places that may import it.
 CONFINED: dict[str, tuple[str, ...]] = {

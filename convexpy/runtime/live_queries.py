@@ -19,7 +19,7 @@ import msgspec
 from convexpy.environment import Environment
 from convexpy.errors import Overloaded, WorkerLost
 from convexpy.limits import CACHE_BYTES_MAX, CLOCK_RESULT_SECONDS_MAX
-from convexpy.runtime.interface import FunctionRequest, Listener, Outcome
+from convexpy.runtime.interface import Entry, FunctionRequest, Listener, Outcome
 from convexpy.runtime.invalidation import InvalidationIndex
 from convexpy.runtime.messages import Reply
 from convexpy.runtime.publishing import Publisher
@@ -129,8 +129,9 @@ class LiveQueryCache:
             self._run_soon(entry)
         return entry
 
-    def unsubscribe(self, entry: LiveEntry, listener: Listener) -> None:
+    def unsubscribe(self, entry: Entry, listener: Listener) -> None:
         """See `interface.LiveQueries`."""
+        assert isinstance(entry, LiveEntry), "an entry of another cache"
         entry.listeners[listener] -= 1
         if entry.listeners[listener] <= 0:
             del entry.listeners[listener]

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from watchfiles import Change, DefaultFilter, awatch
 
@@ -126,7 +127,8 @@ async def _serve(
     host = settings.host
     say(f"convexpy is serving http://{host}:{settings.port} (site http://{host}:{settings.site_port})")
     try:
-        await asyncio.wait([asyncio.ensure_future(ending), *tasks], return_when=asyncio.FIRST_COMPLETED)
+        waiting: list[asyncio.Future[Any]] = [ending, *tasks]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             if task.done():
                 task.result()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from convexpy.errors import ConvexpyError
 from convexpy.server import UVICORN_SETTINGS
@@ -37,7 +37,7 @@ def bind(host: str, port: int) -> socket.socket:
 class PortServer(uvicorn.Server):
     """One port. Signals are the caller's business, since two of these share a process."""
 
-    def __init__(self, app: ASGIApp, sock: socket.socket) -> None:
+    def __init__(self, app: Any, sock: socket.socket) -> None:
         self._socket = sock
         super().__init__(
             uvicorn.Config(
