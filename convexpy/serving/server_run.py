@@ -18,7 +18,7 @@ from convexpy.runtime.messages import Reply
 from convexpy.server import ServerSettings, create_api_app, create_site_app
 from convexpy.serving.deployment import Deployment
 from convexpy.serving.settings import DeploymentSettings
-from convexpy.serving.sockets import PortServer, bind
+from convexpy.serving.sockets import BACKLOG, PortServer, bind
 
 DEBOUNCE_MS = 50
 STEP_MS = 20
@@ -124,6 +124,8 @@ async def _serve(
     if is_watching:
         tasks.append(loop.create_task(_watch(deployment, stop_watching, complain)))
     say(f"{_describe(pushed)}")
+    for sock in sockets:
+        sock.listen(BACKLOG)  # now, not when uvicorn gets to it: who reads the next line may connect
     host = settings.host
     say(f"convexpy is serving http://{host}:{settings.port} (site http://{host}:{settings.site_port})")
     try:

@@ -26,10 +26,11 @@ StoreError = lmdb.Error
 class Snapshot:
     """The database as it is at `ts`, for as long as this object is open."""
 
-    __slots__ = ("_documents", "_indexes", "_log", "_meta", "_transaction", "catalog_ts", "ts")
+    __slots__ = ("_cursors", "_documents", "_indexes", "_log", "_meta", "_transaction", "catalog_ts", "ts")
 
     def __init__(self, store: LmdbStore) -> None:
         self._transaction = store.environment.begin()
+        self._cursors: set[Any] = set()
         self._documents, self._indexes, self._log = store.documents, store.indexes, store.log
         meta = self._meta = store.meta
         # Read inside the transaction: another process may commit between two calls.
@@ -49,20 +50,35 @@ class Snapshot:
 
     def document_entries(self, start: bytes, end: bytes, descending: bool) -> Iterator[tuple[bytes, bytes]]:
         """Documents with `start <= key < end`, in key order or its reverse."""
-        return _walk(self._transaction, self._documents, start, end, descending)
+        return self._scan(self._documents, start, end, descending)
 
     def index_keys(self, start: bytes, end: bytes, descending: bool) -> Iterator[bytes]:
         """Index entries with `start <= key < end`, in key order or its reverse."""
-        for key, _ in _walk(self._transaction, self._indexes, start, end, descending):
+        for key, _ in self._scan(self._indexes, start, end, descending):
             yield key
 
     def log_entries(self, from_ts: int, to_ts: int) -> Iterator[tuple[int, bytes]]:
         """Log values of the commits with `from_ts <= ts < to_ts`, in commit order."""
-        for key, value in _walk(self._transaction, self._log, encode_ts(from_ts), encode_ts(to_ts), False):
+        for key, value in self._scan(self._log, encode_ts(from_ts), encode_ts(to_ts), False):
             yield decode_ts(key), value
 
+    def _scan(self, database: Any, start: bytes, end: bytes, descending: bool) -> Iterator[tuple[bytes, bytes]]:
+        cursor = self._transaction.cursor(db=database)
+        self._cursors.add(cursor)
+        try:
+            yield from _walk(cursor, start, end, descending)
+        finally:
+            cursor.close()
+            self._cursors.discard(cursor)
+
     def close(self) -> None:
+        """End the read transaction; a scan that somebody still holds cannot go on."""
+        for cursor in self._cursors:
+            cursor.close()
+        self._cursors = set()
         self._transaction.abort()
+        # LMDB's reader slot is free only when the last reference is gone (py-lmdb keeps it with the object).
+        del self._transaction
 
     def __enter__(self) -> Self:
         return self
@@ -70,27 +86,26 @@ class Snapshot:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._transaction.abort()
+        self.close()
 
 
-def _walk(transaction: Any, database: Any, start: bytes, end: bytes, descending: bool) -> Iterator[tuple[bytes, bytes]]:
-    with transaction.cursor(db=database) as cursor:
-        if descending:
-            found = cursor.prev() if cursor.set_range(end) else cursor.last()
-            while found:
-                key = cursor.key()
-                if key < start:
-                    return
-                yield key, cursor.value()
-                found = cursor.prev()
-        else:
-            found = cursor.set_range(start)
-            while found:
-                key = cursor.key()
-                if key >= end:
-                    return
-                yield key, cursor.value()
-                found = cursor.next()
+def _walk(cursor: Any, start: bytes, end: bytes, descending: bool) -> Iterator[tuple[bytes, bytes]]:
+    if descending:
+        found = cursor.prev() if cursor.set_range(end) else cursor.last()
+        while found:
+            key = cursor.key()
+            if key < start:
+                return
+            yield key, cursor.value()
+            found = cursor.prev()
+    else:
+        found = cursor.set_range(start)
+        while found:
+            key = cursor.key()
+            if key >= end:
+                return
+            yield key, cursor.value()
+            found = cursor.next()
 
 
 class LmdbStore:
