@@ -26,6 +26,7 @@ SAFE_INTEGER_MAX = 2**53  # beyond it float64 skips integers; an `int` is refuse
 
 # Definitions. At the bound: the push fails with a text that names the bound.
 INDEX_FIELDS_MAX = 16
+INDEXES_MAX = 64  # of a table
 MODULES_MAX = 4096  # of an app, and of each component
 
 # Storage.

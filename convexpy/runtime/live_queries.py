@@ -111,6 +111,7 @@ class LiveQueryCache:
         self._index: InvalidationIndex[LiveEntry] = InvalidationIndex()
         self._to_run: dict[LiveEntry, None] = {}
         self._is_start_due = False
+        self._code_epoch = 0  # counts pushes; a run that began before one is run again
         self.runs = 0
         self.hits = 0
 
@@ -177,6 +178,7 @@ class LiveQueryCache:
 
     def make_all_stale(self, ts: int) -> None:
         """New code is in force from `ts` on: every outcome is to be computed again."""
+        self._code_epoch += 1
         for entry in list(self._entries.values()):
             self._make_stale(entry, ts)
 
@@ -185,11 +187,21 @@ class LiveQueryCache:
             entry.valid_until_ts = ts
             self._index.remove(entry)
         if entry.listeners:
+            self._pin_page(entry)
             self._run_soon(entry)
             for listener in list(entry.listeners):
                 listener.entry_changed()
         elif not entry.is_running:
             self._forget(entry)
+
+    def _pin_page(self, entry: LiveEntry) -> None:
+        """The next run covers the same page; who asks without its journal from now on is to get a page of his own."""
+        if entry.journal == entry.key[-1]:
+            return
+        if self._entries.get(entry.key) is entry:
+            del self._entries[entry.key]
+        entry.key = (*entry.key[:-1], entry.journal)
+        self._entries.setdefault(entry.key, entry)
 
     def _entry(self, request: FunctionRequest) -> LiveEntry:
         key = _key_of(request)
@@ -223,18 +235,24 @@ class LiveQueryCache:
     def _start_frame(self, entries: list[LiveEntry]) -> None:
         self.runs += len(entries)
         requests = [_with_journal(entry) for entry in entries]
+        epoch = self._code_epoch
         future = self._runner.run_queries(requests)
-        future.add_done_callback(lambda done: self._take_replies(entries, done))
+        future.add_done_callback(lambda done: self._take_replies(entries, done, epoch))
 
-    def _take_replies(self, entries: list[LiveEntry], done: asyncio.Future[list[Reply]]) -> None:
+    def _take_replies(self, entries: list[LiveEntry], done: asyncio.Future[list[Reply]], epoch: int) -> None:
         if done.cancelled() or done.exception() is not None:
             self._run_later(entries)
             return
         replies = done.result()
         snapshot_ts = max(reply.snapshot_ts for reply in replies)
-        self._publisher.when_published(snapshot_ts, lambda: self._settle(entries, replies))
+        self._publisher.when_published(snapshot_ts, lambda: self._settle(entries, replies, epoch))
 
-    def _settle(self, entries: list[LiveEntry], replies: list[Reply]) -> None:
+    def _settle(self, entries: list[LiveEntry], replies: list[Reply], epoch: int) -> None:
+        if epoch != self._code_epoch:
+            for entry in entries:
+                entry.is_running = False
+            self._run_again(entries)
+            return
         changed: list[LiveEntry] = []
         failed: list[LiveEntry] = []
         for entry, reply in zip(entries, replies, strict=True):
@@ -275,7 +293,9 @@ class LiveQueryCache:
 
     def _run_again(self, entries: list[LiveEntry]) -> None:
         for entry in entries:
-            if entry.listeners and not self._holds_now(entry):
+            if not entry.listeners:
+                self._retire(entry)
+            elif not self._holds_now(entry):
                 self._run_soon(entry)
 
     # --- the cache of entries that nobody waits on
