@@ -7,7 +7,6 @@ its code and nothing else.
 from __future__ import annotations
 
 import hashlib
-import importlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from convexpy.errors import DefinitionError, InvalidRequest
 from convexpy.functions.components import ComponentDefinition, define_app
 from convexpy.functions.definitions import Function
-from convexpy.functions.discovery import Discovered, discover, import_project
+from convexpy.functions.discovery import Discovered, discover, import_module, import_package, import_project
 from convexpy.functions.schema import SchemaDefinition
 
 
@@ -42,9 +41,9 @@ class Application:
         self.instances = instances
         self.module_files = sorted({file for found in parts.values() for file in found.files})
         self._homes = {
-            id(function): (definition, path)
+            function: (definition, function.path)
             for definition, found in parts.items()
-            for path, function in found.functions.items()
+            for function in found.functions.values()
         }
 
     def locate(self, function: Function | None) -> tuple[ComponentDefinition, str]:
@@ -53,10 +52,10 @@ class Application:
         Raises:
             InvalidRequest: it is registered nowhere.
         """
-        home = self._homes.get(id(function))
+        home = None if function is None else self._homes.get(function)
         if home is None:
             raise InvalidRequest(
-                f"{function!r} is not registered: a function must be a module's global under the name it is exported by."
+                f"{function!r} is not registered: a function must be a global of the module that defines it."
             )
         return home
 
@@ -100,12 +99,53 @@ def load_application(folder: Path) -> Application:
     if not folder.is_dir():
         raise DefinitionError(f"There is no folder {folder}.")
     package = import_project(folder)
-    found = discover(package, folder)
-    app = _exported(found, "convex_config", "app", ComponentDefinition) or define_app()
-    parts: dict[ComponentDefinition, Discovered] = {app: found}
+    app = _app_of(package, folder)
+    definitions = _definitions_below(app)
+    folders = {each: import_package(str(each.functions), f"The component {each.name!r}") for each in definitions}
+    resolved = frozenset(place.resolve() for place in folders.values())
+    parts = {app: discover(package, folder, resolved)}
+    for each, place in folders.items():
+        parts[each] = discover(str(each.functions), place, resolved - {place.resolve()})
     instances: dict[str, ComponentInstance] = {}
-    _add_instance(instances, parts, "", app, None, ())
+    _add_instance(instances, parts, "", app, None)
     return Application(folder.name, instances, parts)
+
+
+def _app_of(package: str, folder: Path) -> ComponentDefinition:
+    """What `convex_config.py` exports; without it an app that installs nothing."""
+    if not (folder / "convex_config.py").exists():
+        return define_app()
+    found = Discovered(modules={"convex_config": import_module(package, "convex_config", folder)})
+    app = _exported(found, "convex_config", "app", ComponentDefinition)
+    if app.functions is not None:
+        raise DefinitionError(
+            f"`app` in convex_config.py is {app!r}. Write app = define_app().", str(folder / "convex_config.py")
+        )
+    assert isinstance(app, ComponentDefinition)
+    return app
+
+
+def _definitions_below(app: ComponentDefinition) -> list[ComponentDefinition]:
+    """Every component definition that the app installs, directly or not, once."""
+    found: list[ComponentDefinition] = []
+
+    def visit(definition: ComponentDefinition, above: tuple[ComponentDefinition, ...]) -> None:
+        if definition in above:
+            names = " → ".join(each.name for each in (*above, definition))
+            raise DefinitionError(f"Components install each other in a circle: {names}.")
+        for use in definition.uses:
+            if use.component not in found:
+                for other in found:
+                    if other.functions == use.component.functions:
+                        raise DefinitionError(
+                            f"The components {other.name!r} and {use.component.name!r} are two definitions of "
+                            f"{other.functions!r}. Use one definition twice: app.use(component, name=…)."
+                        )
+                found.append(use.component)
+            visit(use.component, (*above, definition))
+
+    visit(app, ())
+    return found
 
 
 def _add_instance(
@@ -114,13 +154,7 @@ def _add_instance(
     path: str,
     definition: ComponentDefinition,
     http_prefix: str | None,
-    above: tuple[ComponentDefinition, ...],
 ) -> None:
-    if definition in above:
-        names = " → ".join(each.name for each in (*above, definition))
-        raise DefinitionError(f"Components install each other in a circle: {names}.")
-    if definition not in parts:
-        parts[definition] = _discover_component(definition)
     found = parts[definition]
     instance = ComponentInstance(
         path,
@@ -134,19 +168,7 @@ def _add_instance(
     for use in definition.uses:
         child = f"{path}/{use.name}" if path else use.name
         instance.children[use.name] = child
-        _add_instance(instances, parts, child, use.component, use.http_prefix, (*above, definition))
-
-
-def _discover_component(definition: ComponentDefinition) -> Discovered:
-    assert definition.functions is not None, "only the app has no package of its own"
-    try:
-        package = importlib.import_module(definition.functions)
-    except ImportError as error:
-        raise DefinitionError(
-            f"The component {definition.name!r} has its functions in {definition.functions!r}, which cannot be imported: "
-            f"{error}. Install its package."
-        ) from error
-    return discover(definition.functions, Path(package.__path__[0]))
+        _add_instance(instances, parts, child, use.component, use.http_prefix)
 
 
 def _exported(found: Discovered, module: str, name: str, kind: type[Any]) -> Any:
@@ -167,5 +189,7 @@ def _before_push(definition: ComponentDefinition, found: Discovered) -> str | No
     path = function.path if isinstance(function, Function) else function
     registered = found.functions.get(path)
     if registered is None or registered.kind != "query":
-        raise DefinitionError(f"before_push of the component {definition.name!r} must name a query of it, not {path!r}.")
+        raise DefinitionError(
+            f"before_push of the component {definition.name!r} must name a query of it, not {path!r}."
+        )
     return path

@@ -1,4 +1,4 @@
-"""`@query`, `@mutation`, `@action` and their internal forms: a handler with its kind, visibility and validators."""
+"""The decorators `@query`, `@mutation`, `@action`, their internal forms and `@http_action`, and what they make."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Literal, overload
 
-from convexpy.errors import DefinitionError
+from convexpy.errors import ArgumentsInvalid, DefinitionError
+from convexpy.functions.conversions import converters_of
 from convexpy.functions.places import place_of
 from convexpy.functions.signatures import (
+    Signature,
     args_validator_of,
-    converters_of,
     read_signature,
     returns_validator_of,
 )
-from convexpy.values import Validator, v
-from convexpy.values.validators import ObjectValidator
+from convexpy.values import UNSET, Validator, v
+from convexpy.values.validators import ObjectValidator, UnionValidator
 
 Kind = Literal["query", "mutation", "action", "httpAction"]
 Visibility = Literal["public", "internal"]
@@ -29,6 +30,9 @@ class Function:
         path: `dir/module:name` below the package that defines it; only the name before discovery has set it.
         args: None: anything is accepted.
         returns: None: anything is returned.
+
+    Raises:
+        DefinitionError: the handler cannot be such a function; the text says how to mend it.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class Function:
         args: dict[str, Validator] | Validator | None,
         returns: Validator | None,
     ) -> None:
+        _refuse_other(handler, kind)
         self.handler = handler
         self.kind: Kind = kind
         self.visibility: Visibility = visibility
@@ -47,11 +52,11 @@ class Function:
         self.path = handler.__name__
         self.is_async = inspect.iscoroutinefunction(handler)
         self.__doc__ = handler.__doc__
-        self._signature = read_signature(handler)
+        self._signature: Signature = read_signature(handler)
         self._refuse_async()
-        self.args = args_validator_of(self._signature) if args is None else self._given_args(args)
-        if returns is not None and not isinstance(returns, Validator):
-            raise self._error(f"returns= of {self.name} is {returns!r}, not a validator.")
+        self.args: Validator | None = args_validator_of(self._signature) if args is None else self._given_args(args)
+        if returns is not None and (not isinstance(returns, Validator) or returns.is_optional):
+            raise self._error(f"returns= of {self.name} is {returns!r}; write a validator such as v.string().")
         self.returns = returns if returns is not None else returns_validator_of(self._signature)
         self._converters = converters_of(self._signature)
 
@@ -59,17 +64,26 @@ class Function:
         """Checked arguments as the handler's parameters want them: `float` and `int` as annotated, classes built.
 
         Raises:
-            ArgumentsInvalid: a number for an `int` that is none.
+            ArgumentsInvalid: a number for an `int` that is none, an argument without a parameter, or the reverse.
         """
-        if not self._converters:
-            return args
-        return {
-            name: self._converters[name](value, name) if name in self._converters else value
-            for name, value in args.items()
-        }
+        bound = {name: value for name, value in args.items() if value is not UNSET}
+        signature = self._signature
+        for name in bound.keys() - signature.parameters.keys():
+            if not signature.takes_rest or name == signature.reserved:
+                raise ArgumentsInvalid(
+                    f"ArgumentValidationError: Object contains extra field `{name}` that {self.path} has no parameter "
+                    f"for."
+                )
+        for name, has_default in signature.parameters.items():
+            if name not in bound and not has_default:
+                raise ArgumentsInvalid(f"ArgumentValidationError: Object is missing the required field `{name}`.")
+        for name, convert in self._converters.items():
+            if name in bound:
+                bound[name] = convert(bound[name], name)
+        return bound
 
-    def __call__(self, ctx: Any, *args: Any, **kwargs: Any) -> Any:
-        return self.handler(ctx, *args, **kwargs)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.handler(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<{self.visibility} {self.kind} {self.path}>"
@@ -77,8 +91,8 @@ class Function:
     def _refuse_async(self) -> None:
         if self.is_async and self.kind in ("query", "mutation"):
             raise self._error(
-                f"{self.name} is a {self.kind}, and {self.kind}s are plain functions: write `def {self.name}(…)` without "
-                f"`async`, and drop the `await` before ctx.db. What waits for the outside is an action."
+                f"{self.name} is a {self.kind}, which is a plain function: write `def {self.name}(…)` without `async`, "
+                f"and drop the `await` before ctx.db. What waits for the outside is an action."
             )
 
     def _given_args(self, args: dict[str, Validator] | Validator) -> Validator:
@@ -86,13 +100,17 @@ class Function:
             for name, field in args.items():
                 if not isinstance(field, Validator):
                     raise self._error(
-                        f"args of {self.name}: {name!r} is {field!r}, not a validator. Write v.string() and so on."
+                        f"args of {self.name}: {name!r} is {field!r}, not a validator. Write v.string() and so on; "
+                        f"None or UNSET here often means a circular import."
                     )
-            validator: Validator = v.object(args)
-        elif isinstance(args, Validator):
+            try:
+                validator: Validator = v.object(args)
+            except DefinitionError as error:
+                raise self._error(f"args of {self.name}: {error.text}") from None
+        elif isinstance(args, Validator) and _is_of_objects(args):
             validator = args
         else:
-            raise self._error(f"args= of {self.name} is a dict of validators, not {args!r}.")
+            raise self._error(f"args= of {self.name} is a dict of validators or an object validator, not {args!r}.")
         if isinstance(validator, ObjectValidator):
             self._check_parameters(validator)
         return validator
@@ -101,15 +119,21 @@ class Function:
         """Every argument needs a parameter, and every parameter an argument or a default."""
         parameters = self._signature.parameters
         for name, field in validator.fields.items():
+            if name == self._signature.reserved:
+                raise self._error(
+                    f"The argument {name!r} of {self.name} has the name of the ctx parameter: make that one "
+                    f"positional, `def {self.name}({name}, /, …)`."
+                )
             if name not in parameters:
                 if not self._signature.takes_rest:
                     raise self._error(
-                        f"{self.name}() has no parameter for its argument {name!r}: add `{name}`, or take the rest with "
-                        f"**fields."
+                        f"{self.name}() has no parameter for its argument {name!r}: add `{name}`, or take the rest "
+                        f"with **fields."
                     )
             elif field.is_optional and not parameters[name]:
                 raise self._error(
-                    f"The argument {name!r} of {self.name} is optional, so its parameter needs a default: `{name}=None`."
+                    f"The argument {name!r} of {self.name} is optional, so its parameter needs a default: "
+                    f"`{name}=None`."
                 )
         for name, has_default in parameters.items():
             if name not in validator.fields and not has_default:
@@ -119,6 +143,22 @@ class Function:
 
     def _error(self, text: str) -> DefinitionError:
         return DefinitionError(text, *place_of(self.handler))
+
+
+def _refuse_other(handler: Any, kind: str) -> None:
+    if isinstance(handler, Function):
+        text = f"{handler.name} has two decorators that register it. Keep one."
+        raise DefinitionError(text, *place_of(handler.handler))
+    if not inspect.isroutine(handler):
+        raise DefinitionError(
+            f"A {kind} is a function, not {handler!r}. Options of the decorator have names: args=…, returns=…."
+        )
+
+
+def _is_of_objects(validator: Validator) -> bool:
+    if isinstance(validator, UnionValidator):
+        return bool(validator.members) and all(_is_of_objects(member) for member in validator.members)
+    return isinstance(validator, ObjectValidator) or validator == v.any()
 
 
 class _Decorator:
@@ -133,21 +173,18 @@ class _Decorator:
 
     @overload
     def __call__(
-        self, *, args: dict[str, Validator] | Validator | None = None, returns: Validator | None = None
+        self, /, *, args: dict[str, Validator] | Validator | None = None, returns: Validator | None = None
     ) -> Callable[[Handler], Function]: ...
 
     def __call__(
         self,
         handler: Handler | None = None,
+        /,
         *,
         args: dict[str, Validator] | Validator | None = None,
         returns: Validator | None = None,
     ) -> Function | Callable[[Handler], Function]:
         if handler is not None:
-            if not callable(handler):
-                raise DefinitionError(
-                    f"@{self._kind} decorates a function, not {handler!r}. Options have names: args=…, returns=…."
-                )
             return Function(handler, self._kind, self._visibility, args, returns)
         return lambda given: Function(given, self._kind, self._visibility, args, returns)
 
@@ -158,3 +195,21 @@ action = _Decorator("action", "public")
 internal_query = _Decorator("query", "internal")
 internal_mutation = _Decorator("mutation", "internal")
 internal_action = _Decorator("action", "internal")
+
+
+def http_action(handler: Handler, /) -> Function:
+    """An HTTP action: a function of the ctx and a request that gives a response.
+
+    Raises:
+        DefinitionError: it is no function, or does not take exactly these two.
+    """
+    function = Function(handler, "httpAction", "public", None, None)
+    try:
+        inspect.signature(handler).bind(None, None)
+    except TypeError:
+        raise DefinitionError(
+            f"{function.name}() takes the ctx and a request: write `def {function.name}(ctx, request)`.",
+            *place_of(handler),
+        ) from None
+    function.args = function.returns = None  # a request and a response are no values
+    return function

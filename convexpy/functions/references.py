@@ -5,6 +5,7 @@ the running call's component is known.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal, NamedTuple
 
 from convexpy.errors import InvalidRequest
@@ -12,6 +13,7 @@ from convexpy.functions.definitions import Function
 
 HANDLE_PREFIX = "function://"
 CHILD_PREFIX = "_reference/childComponent/"
+_PATH = re.compile(r"(?P<module>\w+(?:/\w+)*)(?:\.js)?(?::(?P<name>[^\W\d]\w*))?\Z", re.ASCII)
 
 
 class FunctionAddress(NamedTuple):
@@ -30,43 +32,29 @@ class FunctionAddress(NamedTuple):
 class Reference:
     """A function by its name; made by attribute access, so it may name one that does not exist (yet)."""
 
-    __slots__ = ("_names", "_root")
+    # Mangled, and no public methods: whatever name a module or a function has must come out as a longer reference.
+    __slots__ = ("__names", "__root")
 
     def __init__(self, root: str, names: tuple[str, ...] = ()) -> None:
-        self._root = root
-        self._names = names
+        self.__root = root
+        self.__names = names
 
     def __getattr__(self, name: str) -> Reference:
         if name.startswith("__"):
             raise AttributeError(name)
-        return Reference(self._root, (*self._names, name))
+        return Reference(self.__root, (*self.__names, name))
 
     def __repr__(self) -> str:
-        return ".".join((self._root, *self._names))
+        return ".".join((self.__root, *self.__names))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Reference) and (self._root, self._names) == (other._root, other._names)
+        return isinstance(other, Reference) and repr(self) == repr(other)
 
     def __hash__(self) -> int:
-        return hash((self._root, self._names))
+        return hash((self.__root, self.__names))
 
     def __reduce__(self) -> tuple[type[Reference], tuple[str, tuple[str, ...]]]:
-        return (Reference, (self._root, self._names))
-
-    def address(self) -> FunctionAddress:
-        """What it names.
-
-        Raises:
-            InvalidRequest: it is too short to name a function.
-        """
-        names = self._names
-        child = ""
-        if self._root == "components":
-            child, names = names[0] if names else "", names[1:]
-        if len(names) < 2:
-            raise InvalidRequest(f"{self!r} names no function: write {self._root}.module.function.")
-        path = f"{'/'.join(names[:-1])}:{names[-1]}"
-        return FunctionAddress("child", path, child) if child else FunctionAddress("own", path)
+        return (Reference, (self.__root, self.__names))
 
 
 api = Reference("api")
@@ -81,16 +69,18 @@ def resolve_name(reference: Any) -> FunctionAddress:
         InvalidRequest: it is no reference.
     """
     if isinstance(reference, Reference):
-        return reference.address()
+        return _address_of(reference)
     if isinstance(reference, Function):
-        return FunctionAddress("object", function=reference)
+        return FunctionAddress("object", reference.path, function=reference)
     if not isinstance(reference, str) or not reference:
         raise InvalidRequest(
-            f"{reference!r} is no function reference. Pass the decorated function, api.module.name, internal.module.name, "
-            f'components.child.module.name, "module:name" or a function handle.'
+            f"{reference!r} is no function reference. Pass the decorated function, api.module.name, "
+            f'internal.module.name, components.child.module.name, "module:name" or a function handle.'
         )
     if reference.startswith(HANDLE_PREFIX):
         component, _, path = reference.removeprefix(HANDLE_PREFIX).partition("/")
+        if not component:
+            raise InvalidRequest(f"{reference!r} is no function handle. Get one from create_function_handle(…).")
         return FunctionAddress("handle", canonical(path), component)
     if reference.startswith(CHILD_PREFIX):
         child, _, path = reference.removeprefix(CHILD_PREFIX).partition("/")
@@ -98,12 +88,30 @@ def resolve_name(reference: Any) -> FunctionAddress:
     return FunctionAddress("own", canonical(reference))
 
 
+def _address_of(reference: Reference) -> FunctionAddress:
+    root, *names = repr(reference).split(".")
+    child = ""
+    if root == "components":
+        child, names = names[0] if names else "", names[1:]
+    if len(names) < 2:
+        example = "components.name.module.function" if root == "components" else f"{root}.module.function"
+        raise InvalidRequest(f"{reference!r} names no function: write {example}.")
+    path = f"{'/'.join(names[:-1])}:{names[-1]}"
+    return FunctionAddress("child", path, child) if child else FunctionAddress("own", path)
+
+
 def canonical(path: str) -> str:
-    """`module:name` of a path as people write it: `.js` is dropped, a bare module means its `default`."""
-    module, colon, name = path.rpartition(":")
-    if not colon:
-        module, name = path, "default"
-    return f"{module.removesuffix('.js')}:{name}"
+    """`module:name` of a path as people write it: `.js` is dropped, a bare module means its `default`.
+
+    Raises:
+        InvalidRequest: it can name no function.
+    """
+    match = _PATH.match(path)
+    if match is None:
+        raise InvalidRequest(
+            f"{path!r} is no function path. Write module:name, or folder/module:name for a module in a subfolder."
+        )
+    return f"{match['module']}:{match['name'] or 'default'}"
 
 
 def function_name(reference: Any) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from convexpy.errors import DefinitionError
+from convexpy.limits import INDEX_FIELDS_MAX, INDEXES_MAX
 from convexpy.values import Validator, is_identifier, v
 from convexpy.values.validators import ObjectValidator, OptionalValidator, RecordValidator, UnionValidator
 
-INDEXES_PER_TABLE_MAX = 64
-FIELDS_PER_INDEX_MAX = 16
 _BUILT_IN = ("by_id", "by_creation_time")
 
 
@@ -28,7 +27,7 @@ class TableDefinition:
         self.validator = validator
         self.indexes = indexes
 
-    def index(self, name: str, fields: list[str], *, staged: bool = False) -> TableDefinition:
+    def index(self, name: str, fields: list[str], staged: bool = False) -> TableDefinition:
         """Add an index over `fields` (dotted paths reach nested objects); `_creationTime` follows by itself.
 
         Raises:
@@ -43,8 +42,10 @@ class TableDefinition:
                 f"{name!r} cannot be the name of an index: use an identifier of at most 64 characters that does not "
                 f"start with '_' and is not by_id or by_creation_time."
             )
-        if isinstance(fields, str) or not fields or len(fields) > FIELDS_PER_INDEX_MAX:
-            raise DefinitionError(f"The index {name!r} needs a list of 1 to {FIELDS_PER_INDEX_MAX} field names.")
+        if not isinstance(fields, list | tuple) or not 1 <= len(fields) <= INDEX_FIELDS_MAX:
+            raise DefinitionError(f"The index {name!r} needs a list of 1 to {INDEX_FIELDS_MAX} field names.")
+        if not all(isinstance(field, str) for field in fields):
+            raise DefinitionError(f"The index {name!r} names its fields as strings, not {fields!r}.")
         if len(set(fields)) != len(fields):
             raise DefinitionError(f"The index {name!r} names a field twice: {fields}.")
         for field in fields:
@@ -56,8 +57,8 @@ class TableDefinition:
                 raise DefinitionError(
                     f"The indexes {other.name!r} and {name!r} have the same fields. Keep one of them."
                 )
-        if len(self.indexes) >= INDEXES_PER_TABLE_MAX:
-            raise DefinitionError(f"A table can have at most {INDEXES_PER_TABLE_MAX} indexes.")
+        if len(self.indexes) >= INDEXES_MAX:
+            raise DefinitionError(f"A table can have at most {INDEXES_MAX} indexes.")
 
     def _check_field(self, index: str, field: str) -> None:
         if field == "_id":
@@ -66,7 +67,7 @@ class TableDefinition:
             raise DefinitionError(
                 f"The index {index!r} cannot contain _creationTime: every index ends with it by itself."
             )
-        if not isinstance(field, str) or not all(is_identifier(part) for part in field.split(".")):
+        if not all(is_identifier(part) for part in field.split(".")):
             raise DefinitionError(f"The index {index!r} names {field!r}, which is no field path.")
         if field.startswith("_"):
             raise DefinitionError(
@@ -129,7 +130,7 @@ def define_table(fields: dict[str, Validator] | Validator) -> TableDefinition:
 
 def _is_of_objects(validator: Validator) -> bool:
     if isinstance(validator, UnionValidator):
-        return all(_is_of_objects(member) for member in validator.members)
+        return bool(validator.members) and all(_is_of_objects(member) for member in validator.members)
     return isinstance(validator, ObjectValidator) or validator == v.any()
 
 
@@ -146,12 +147,14 @@ def _check_document_fields(validator: Validator) -> None:
                 )
 
 
-def define_schema(tables: dict[str, TableDefinition], *, schema_validation: bool = True) -> SchemaDefinition:
+def define_schema(tables: dict[str, TableDefinition], schema_validation: bool = True) -> SchemaDefinition:
     """Declare tables. Those that are not listed stay usable.
 
     Args:
         schema_validation: False: indexes only, documents are not checked.
     """
+    if not isinstance(tables, dict):
+        raise DefinitionError(f"define_schema(…) takes a dict of tables by name, not {tables!r}.")
     for name, table in tables.items():
         if not isinstance(name, str) or not is_identifier(name) or name.startswith("_"):
             raise DefinitionError(f"{name!r} cannot be the name of a table: use an identifier not starting with '_'.")

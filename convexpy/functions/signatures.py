@@ -1,26 +1,29 @@
-"""From a handler's signature to validators, and from checked arguments to what its parameters want.
+"""From a handler's signature to validators.
 
 `str`, `bool`, `float`, `int`, `Int64`, `bytes`, `None`, `list[T]`, `dict[str, T]`, `Literal`, unions, TypedDict,
-dataclass, msgspec.Struct, `Annotated[Id, "table"]`, `Annotated[..., v.…]`; everything else is `v.any()`.
+dataclass, msgspec.Struct, `Annotated[Id, "table"]`, `Annotated[..., v.…]`; everything else is `v.any()`. A class that
+contains itself is `v.any()` where it does.
 """
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import inspect
 import types
 import typing
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, NewType, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from convexpy.errors import ArgumentsInvalid, DefinitionError
+from convexpy.errors import DefinitionError
 from convexpy.functions.places import place_of
 from convexpy.values import Id, Int64, Validator, v
-from convexpy.values.validators import ObjectValidator
+from convexpy.values.validators import IdValidator, ObjectValidator
 
-Convert = Callable[[Any, str], Any]
+LIST_TYPES = (list, collections.abc.Sequence)
+MAPPING_TYPES = (dict, collections.abc.Mapping)
 
 _PLAIN: dict[Any, Callable[[], Validator]] = {
     str: v.string,
@@ -42,12 +45,14 @@ class Signature:
     Args:
         parameters: names, in order, with whether each has a default.
         takes_rest: it has `**fields`.
+        reserved: the ctx parameter's own name, where an argument of that name would collide with it.
         annotations: by parameter name, only annotated ones.
         returns: the return annotation, or `inspect.Signature.empty`.
     """
 
     parameters: dict[str, bool]
     takes_rest: bool
+    reserved: str | None
     annotations: dict[str, Any]
     returns: Any
 
@@ -82,7 +87,9 @@ def read_signature(handler: Callable[..., Any]) -> Signature:
         else:
             named[parameter.name] = parameter.default is not inspect.Parameter.empty
     annotations = {key: value for key, value in hints.items() if key in named}
-    return Signature(named, takes_rest, annotations, hints.get("return", inspect.Signature.empty))
+    ctx = parameters[0]
+    reserved = None if ctx.kind is inspect.Parameter.POSITIONAL_ONLY else ctx.name
+    return Signature(named, takes_rest, reserved, annotations, hints.get("return", inspect.Signature.empty))
 
 
 def _hints(handler: Callable[..., Any]) -> dict[str, Any]:
@@ -92,11 +99,11 @@ def _hints(handler: Callable[..., Any]) -> dict[str, Any]:
         # An annotation that exists for type checkers alone (`if TYPE_CHECKING:`) says nothing at run time. One by one,
         # so that the others still count.
         hints: dict[str, Any] = {}
+        known_names = getattr(inspect.unwrap(handler), "__globals__", {})
         for name, annotation in getattr(handler, "__annotations__", {}).items():
             try:
-                probe = types.FunctionType(handler.__code__, handler.__globals__)
-                probe.__annotations__ = {name: annotation}
-                hints.update(get_type_hints(probe, include_extras=True))
+                probe = types.SimpleNamespace(__annotations__={name: annotation})
+                hints.update(get_type_hints(probe, globalns=known_names, include_extras=True))
             except Exception:
                 hints[name] = Any
         return hints
@@ -112,84 +119,116 @@ def args_validator_of(signature: Signature) -> ObjectValidator | None:
 
 
 def returns_validator_of(signature: Signature) -> Validator | None:
-    """The validator of the return annotation; None where it says nothing."""
+    """The validator of the return annotation; None where it says nothing that tells values apart."""
     annotation = signature.returns
-    if annotation is inspect.Signature.empty or annotation is Any:
+    if annotation is inspect.Signature.empty or annotation in LIST_TYPES or annotation in MAPPING_TYPES:
         return None
     validator = validator_of(annotation)
     return None if validator == v.any() else validator
 
 
-def validator_of(annotation: Any) -> Validator:
-    """The validator that one annotation spells; `v.any()` for what spells none."""
-    origin = get_origin(annotation)
+def validator_of(annotation: Any, within: tuple[type, ...] = ()) -> Validator:
+    """The validator that one annotation spells; `v.any()` for what spells none.
+
+    Args:
+        within: the classes whose fields are being read.
+    """
+    origin, members = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _annotated(annotation)
+        return _annotated(annotation, within)
     if origin in (Union, types.UnionType):
-        return v.union(*(validator_of(member) for member in get_args(annotation)))
+        return _one_of([validator_of(member, within) for member in members])
     if origin is Literal:
-        return _one_of([v.literal(value) if value is not None else v.null() for value in get_args(annotation)])
-    if origin is list:
-        return v.array(validator_of(get_args(annotation)[0]))
-    if origin is dict:
-        return v.record(v.string(), validator_of(get_args(annotation)[1]))
+        return _one_of([v.literal(value) if value is not None else v.null() for value in members])
+    if origin in LIST_TYPES:
+        return v.array(validator_of(members[0], within))
+    if origin in MAPPING_TYPES:
+        keys = validator_of(members[0], within)
+        return v.record(keys if isinstance(keys, IdValidator) else v.string(), validator_of(members[1], within))
     if origin in (typing.Required, typing.NotRequired):
-        return validator_of(get_args(annotation)[0])
-    if annotation is list:
+        return validator_of(members[0], within)
+    if not _is_hashable(annotation):
+        return v.any()
+    if annotation in LIST_TYPES:
         return v.array(v.any())
-    if annotation is dict:
+    if annotation in MAPPING_TYPES:
         return v.record(v.string(), v.any())
-    plain = _PLAIN.get(annotation) if _is_hashable(annotation) else None
-    if plain is not None:
-        return plain()
-    if isinstance(annotation, type):
-        return _of_class(annotation)
-    return v.any()
+    if annotation in _PLAIN:
+        return _PLAIN[annotation]()
+    if isinstance(annotation, NewType):
+        return validator_of(annotation.__supertype__, within)
+    fields = None if annotation in within else fields_of(annotation)
+    if fields is None:
+        return v.any()
+    validators = {field.name: validator_of(field.annotation, (*within, annotation)) for field in fields}
+    return v.object({field.name: _maybe(validators[field.name], field.is_optional) for field in fields})
 
 
-def _annotated(annotation: Any) -> Validator:
+def _annotated(annotation: Any, within: tuple[type, ...]) -> Validator:
     base, *extras = get_args(annotation)
     for extra in extras:
         if isinstance(extra, Validator):
             return extra
         if base is Id and isinstance(extra, str):
             return v.id(extra)
-    return validator_of(base)
+    return validator_of(base, within)
 
 
 def _one_of(members: list[Validator]) -> Validator:
-    return members[0] if len(members) == 1 else v.union(*members)
+    if v.any() in members:
+        return v.any()
+    different = [member for position, member in enumerate(members) if member not in members[:position]]
+    return different[0] if len(different) == 1 else v.union(*different)
 
 
-def _of_class(annotation: type) -> Validator:
+def _maybe(validator: Validator, is_optional: bool) -> Validator:
+    return v.optional(validator) if is_optional else validator
+
+
+class ClassField(NamedTuple):
+    """A field of a TypedDict, dataclass or Struct: its name in values, its name in Python."""
+
+    name: str
+    attribute: str
+    annotation: Any
+    is_optional: bool
+
+
+def fields_of(annotation: Any) -> list[ClassField] | None:
+    """The fields that values of a class have; None for a class of another kind."""
+    if not isinstance(annotation, type):
+        return None
     if typing.is_typeddict(annotation):
         hints = get_type_hints(annotation, include_extras=True)
-        required = annotation.__required_keys__  # type: ignore[attr-defined]
-        fields = {name: validator_of(hint) for name, hint in hints.items()}
-        return v.object(
-            {name: field if name in required else v.optional(field) for name, field in fields.items()},
-        )
+        return [ClassField(name, name, hint, _may_be_missing(annotation, name, hint)) for name, hint in hints.items()]
     if dataclasses.is_dataclass(annotation):
         hints = get_type_hints(annotation, include_extras=True)
-        return v.object(
-            {
-                field.name: v.optional(validator_of(hints[field.name]))
-                if field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
-                else validator_of(hints[field.name])
-                for field in dataclasses.fields(annotation)
-            }
-        )
+        missing = dataclasses.MISSING
+        return [
+            ClassField(
+                field.name,
+                field.name,
+                hints[field.name],
+                field.default is not missing or field.default_factory is not missing,
+            )
+            for field in dataclasses.fields(annotation)
+            if field.init
+        ]
     if issubclass(annotation, msgspec.Struct):
         hints = get_type_hints(annotation, include_extras=True)
-        return v.object(
-            {
-                field.encode_name: validator_of(hints[field.name])
-                if field.required
-                else v.optional(validator_of(hints[field.name]))
-                for field in msgspec.structs.fields(annotation)
-            }
-        )
-    return v.any()
+        return [
+            ClassField(field.encode_name, field.name, hints[field.name], not field.required)
+            for field in msgspec.structs.fields(annotation)
+        ]
+    return None
+
+
+def _may_be_missing(annotation: Any, name: str, hint: Any) -> bool:
+    # Not __required_keys__ alone: under `from __future__ import annotations` it does not see NotRequired.
+    origin = get_origin(hint)
+    if origin in (typing.NotRequired, typing.Required):
+        return origin is typing.NotRequired
+    return name in annotation.__optional_keys__
 
 
 def _is_hashable(annotation: Any) -> bool:
@@ -198,49 +237,3 @@ def _is_hashable(annotation: Any) -> bool:
     except TypeError:
         return False
     return True
-
-
-def converters_of(signature: Signature) -> dict[str, Convert]:
-    """What has to be done to checked arguments before the handler gets them; only where something has."""
-    found = {}
-    for name, annotation in signature.annotations.items():
-        convert = _converter(annotation)
-        if convert is not None:
-            found[name] = convert
-    return found
-
-
-def _converter(annotation: Any) -> Convert | None:
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        base, *extras = get_args(annotation)
-        return None if any(isinstance(extra, Validator) for extra in extras) else _converter(base)
-    if annotation is float:
-        return lambda value, _: float(value)
-    if annotation is int:
-        return _to_int
-    if origin in (Union, types.UnionType):
-        return _union_converter(get_args(annotation))
-    if origin is list:
-        inner = _converter(get_args(annotation)[0])
-        return None if inner is None else lambda value, path: [inner(item, f"{path}[]") for item in value]
-    if isinstance(annotation, type) and not typing.is_typeddict(annotation):
-        if dataclasses.is_dataclass(annotation) or issubclass(annotation, msgspec.Struct):
-            return lambda value, _: msgspec.convert(value, annotation)
-    return None
-
-
-def _union_converter(members: tuple[Any, ...]) -> Convert | None:
-    wanted = [member for member in members if member is not type(None)]
-    if len(wanted) != 1:
-        return None
-    inner = _converter(wanted[0])
-    return None if inner is None else lambda value, path: None if value is None else inner(value, path)
-
-
-def _to_int(value: Any, path: str) -> int:
-    if isinstance(value, float) and not value.is_integer():
-        raise ArgumentsInvalid(
-            f"ArgumentValidationError: Value does not match annotation.\nPath: .{path}\nValue: {value!r}\nAnnotation: int"
-        )
-    return int(value)
