@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ExceptionHandler
 
-from convexpy.errors import Conflict, Overloaded, Unauthenticated
+from convexpy.errors import Conflict, Overloaded, Unauthenticated, WorkerLost
 
 
 class HttpRefusal(Exception):
@@ -61,6 +61,7 @@ EXCEPTION_HANDLERS: dict[type[Exception], ExceptionHandler] = {
     Unauthenticated: _unauthenticated,
     Overloaded: _unavailable,
     Conflict: _unavailable,
+    WorkerLost: _internal,  # the operator has been told by whoever lost it; a traceback would say no more
     TimeoutError: _timeout,
     HTTPException: _routing,
     Exception: _internal,  # the server's log gets the traceback as well

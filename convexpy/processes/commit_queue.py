@@ -83,7 +83,8 @@ class CommitQueue:
         """Commit when nobody holds an exclusive turn. All that is submitted in one loop step goes out together."""
         request_id, future = self._register()
         if memoryview(commit).nbytes > _BATCH_BYTES_MAX:
-            del self._futures[request_id]
+            if self._futures.pop(request_id, None) is None:
+                return future
             text = (
                 f"The transaction has more than {_BATCH_BYTES_MAX} bytes, document versions and index entries together."
             )
@@ -102,6 +103,8 @@ class CommitQueue:
         Raises:
             WorkerLost: the committer is gone.
         """
+        if not self._connection.is_open:
+            raise WorkerLost("The committer is gone.")
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._turn_waiters.append(waiter)
         self._pump()

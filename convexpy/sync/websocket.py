@@ -18,7 +18,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from convexpy.environment import Environment
-from convexpy.errors import Conflict, Overloaded, Unauthenticated
+from convexpy.errors import Conflict, Overloaded, Unauthenticated, WorkerLost
 from convexpy.limits import PING_SECONDS
 from convexpy.runtime.client_version import ClientVersionError, client_version
 from convexpy.runtime.identity import Authenticator
@@ -199,6 +199,8 @@ class _Connection:
         """The runtime's fault, not the client's: it reconnects and sends again what has no answer."""
         if isinstance(error, Overloaded | Conflict):
             self._state.close(Close(1013, error.code))
+        elif isinstance(error, WorkerLost):  # the operator has been told by whoever lost it
+            self._state.close(INTERNAL_ERROR)
         else:
             log.error("A sync connection failed.", exc_info=error)
             self._state.close(INTERNAL_ERROR)

@@ -38,7 +38,9 @@ def free_port_pair() -> int:
 class Server:
     """`convexpy dev` (or `serve`) on one folder, one data folder and one pair of ports, over any number of lives."""
 
-    def __init__(self, app: Path, data: Path, mode: str = "dev", options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, app: Path, data: Path, mode: str = "dev", options: tuple[str, ...] = (), *, is_watching: bool = False
+    ) -> None:
         port = free_port_pair()
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
@@ -48,11 +50,36 @@ class Server:
             mode,
             str(app),
             *("--port", str(port), "--site-port", str(port + 1), "--data", str(data)),
-            *(("--no-watch",) if mode == "dev" else ()),
+            *(("--no-watch",) if mode == "dev" and not is_watching else ()),
             *options,
         ]
         self._process: subprocess.Popen[str] | None = None
         self._pipes: list[Lines] = []
+
+    @property
+    def pid(self) -> int:
+        """Of the server process; its children are in the session that it leads."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def output(self) -> Lines:
+        """What it prints, from after the line that says it serves."""
+        return self._pipes[0]
+
+    @property
+    def complaints(self) -> Lines:
+        """What it prints to stderr."""
+        return self._pipes[1]
+
+    def wait_for_exit(self, seconds_max: float) -> int:
+        """Wait until it ends by itself; its exit status. `kill` or `stop` is still due."""
+        assert self._process is not None
+        return self._process.wait(seconds_max)
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
         """Start it and wait until it says that it serves."""

@@ -1,0 +1,21 @@
+"""Rows that a test writes and counts afterwards."""
+
+from convexpy import MutationCtx, QueryCtx, internal_query, mutation, query
+
+
+@mutation
+def add(ctx: MutationCtx, round: str, name: str) -> None:
+    """One row."""
+    ctx.db.insert("rows", {"round": round, "name": name})
+
+
+@query
+def names(ctx: QueryCtx, round: str) -> list[str]:
+    """All rows of a round, each as often as it is there."""
+    return [row["name"] for row in ctx.db.query("rows").with_index("by_round", round=round).collect()]
+
+
+@internal_query
+def secret(ctx: QueryCtx) -> str:
+    """Nobody outside may call this."""
+    return "secret"

@@ -1,0 +1,43 @@
+"""The processes of a server, as the kernel knows them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import time
+from pathlib import Path
+
+GONE_SECONDS_MAX = 10.0
+
+
+def processes_of(server_pid: int) -> dict[str, list[int]]:
+    """Pids by name (`cvx-committer`, `cvx-function`, …) of all that runs in a server's session, without itself.
+
+    The server of a test leads a session, and nothing of it leaves that, so an orphan is found here as well.
+    """
+    found: dict[str, list[int]] = {}
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdecimal() or int(folder.name) == server_pid:
+            continue
+        with contextlib.suppress(OSError):
+            name, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
+            state, _, _, session = rest.split()[:4]
+            if int(session) == server_pid and state != "Z":
+                found.setdefault(name, []).append(int(folder.name))
+    return found
+
+
+def wait_until_gone(pids: list[int]) -> None:
+    """Wait for the end of processes that need not be our children."""
+    deadline = time.monotonic() + GONE_SECONDS_MAX
+    for pid in pids:
+        try:
+            handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            ready, _, _ = select.select([handle], [], [], max(0.0, deadline - time.monotonic()))
+            assert ready, f"process {pid} ({Path(f'/proc/{pid}/comm').read_text().strip()}) outlived its server"
+        finally:
+            os.close(handle)
