@@ -159,8 +159,8 @@ class ActionGroup:
                     task = self._loop.create_task(self._serve(place, place.life, call, operation))
                     self._operations.add(task)
                     task.add_done_callback(self._operations.discard)
-            case Ready():
-                slot.mark_ready()
+            case Ready(pid):
+                slot.mark_ready(pid)
                 self._check_ready()
                 waiting, self._waiting = self._waiting, []
                 for job in waiting:

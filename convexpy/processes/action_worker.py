@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import itertools
+import os
 import socket
 import threading
 import traceback
@@ -90,7 +91,7 @@ class ActionWorker:
     def start(self, connection: FrameConnection, run_action: ActionRunner) -> None:
         self._connection = connection
         self._run_action = run_action
-        connection.send(Ready())
+        connection.send(Ready(os.getpid()))
 
     def take(self, frame: bytes) -> None:
         """Act on one frame of the server."""

@@ -5,6 +5,7 @@ While one batch is being synced the next ones gather in the socket, so the batch
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import time
@@ -64,7 +65,7 @@ def main(settings: dict[str, Any]) -> None:
         traceback.print_exc()
         frames.send(StartFailed(f"{type(error).__name__}: {error}"))
         leave(1)
-    frames.send(Ready())
+    frames.send(Ready(os.getpid()))
     try:
         serve_commits(frames, parts)
     except ConnectionError:

@@ -216,8 +216,8 @@ class FunctionGroup:
                     run.unanswered.pop(reply.id).answer(reply)
                 if not run.unanswered:
                     self._frame_done(slot, run)
-            case Ready():
-                slot.mark_ready()
+            case Ready(pid):
+                slot.mark_ready(pid)
                 self._calls_run[slot.index] = 0
                 self._check_ready()
                 if not self._is_ending:

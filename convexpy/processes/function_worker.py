@@ -7,6 +7,7 @@ tells the server which call it was.
 from __future__ import annotations
 
 import gc
+import os
 import resource
 import socket
 import time
@@ -56,7 +57,7 @@ def serve_calls(
     """
     worker = _FunctionWorker(runner, page, cpu_limit, limits)
     decoder = msgspec.msgpack.Decoder(Run)
-    frames.send(Ready())
+    frames.send(Ready(os.getpid()))
     while (frame := frames.read()) is not None:
         # Only now, with the calls in hand, a snapshot is opened: it cannot be older than what their senders have seen.
         run = decoder.decode(frame)

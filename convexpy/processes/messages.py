@@ -17,6 +17,8 @@ Role = Literal["function", "action"]
 class Ready(Struct, array_like=True, tag="ready"):
     """First frame of a committer or worker: it can take work."""
 
+    pid: int
+
 
 class StartFailed(Struct, array_like=True, tag="start_failed"):
     """First and last frame of a committer or worker that cannot work."""

@@ -89,9 +89,11 @@ class WorkerSlot:
         self._failures = 0
         self._start()
 
-    def mark_ready(self) -> None:
-        """The worker has said `Ready`."""
+    def mark_ready(self, pid: int) -> None:
+        """The worker has said `Ready`, which may be before its template reports the fork."""
         self._cancel_timer()
+        if self._process is not None:
+            self._process.pid = pid
         self._has_been_ready = self.is_ready = True
         self._failures = 0
 
