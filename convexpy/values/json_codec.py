@@ -20,7 +20,15 @@ import msgspec
 
 from convexpy.errors import InvalidValue
 from convexpy.limits import ARRAY_ITEMS_MAX, OBJECT_FIELDS_MAX, SAFE_INTEGER_MAX, VALUE_DEPTH_MAX
-from convexpy.values.checking import normalize, refuse_field_name
+from convexpy.values.checking import (
+    Leaves,
+    Refusal,
+    checked_int,
+    is_field_name,
+    refused_container,
+    refused_field_name,
+    translated,
+)
 from convexpy.values.types import Int64
 
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -29,8 +37,6 @@ _F64 = struct.Struct("<d")
 _I64 = struct.Struct("<q")
 _SPECIAL_NAMES = {math.inf: "Infinity", -math.inf: "-Infinity"}
 
-Translate = Callable[[Any], Any]
-
 
 def encode_json(value: Any) -> bytes:
     """Convex-encoded JSON of a value; keys sorted, no spaces.
@@ -38,17 +44,17 @@ def encode_json(value: Any) -> bytes:
     Raises:
         InvalidValue: no Convex value; names the part and its path.
     """
-    return _encode(_translate(normalize(value), _lossless_int64, _lossless_bytes, _lossless_float))
+    return _encode(translated(value, _LOSSLESS))
 
 
 def encode_clean_json(value: Any) -> bytes:
     """Plain JSON: int64 as decimal string, bytes as base64, NaN and infinities by name."""
-    return _encode(_translate(normalize(value), lambda number: str(int(number)), _base64, _named_float))
+    return _encode(translated(value, _CLEAN))
 
 
 def encode_export_json(value: Any) -> bytes:
     """Export JSON: int64 as a bare integer, the rest lossless."""
-    return _encode(_translate(normalize(value), int, _lossless_bytes, _export_float))
+    return _encode(translated(value, _EXPORT))
 
 
 _ENCODERS: dict[str, Callable[[Any], bytes]] = {
@@ -63,21 +69,8 @@ def encode_as(value: Any, format: str) -> bytes:
     return _ENCODERS[format](value)
 
 
-def _translate(value: Any, int64: Translate, blob: Translate, real: Translate) -> Any:
-    kind = type(value)
-    if kind is int:
-        return float(value)
-    if kind is float:
-        return real(value) if value == 0 or not math.isfinite(value) else value
-    if kind is dict:
-        return {name: _translate(item, int64, blob, real) for name, item in value.items()}
-    if kind is list:
-        return [_translate(item, int64, blob, real) for item in value]
-    if kind is Int64:
-        return int64(value)
-    if kind is bytes:
-        return blob(value)
-    return value
+def _float_of_int(number: int) -> float:
+    return float(checked_int(number))
 
 
 def _base64(raw: bytes) -> str:
@@ -93,17 +86,23 @@ def _lossless_bytes(raw: bytes) -> Any:
 
 
 def _lossless_float(number: float) -> Any:
-    if number == 0 and math.copysign(1, number) > 0:
+    if number - number == 0 and (number != 0 or math.copysign(1, number) > 0):  # finite, and not -0.0
         return number
     return {"$float": _base64(_F64.pack(number))}
 
 
 def _named_float(number: float) -> Any:
-    return number if number == 0 else _SPECIAL_NAMES.get(number, "NaN")
+    return number if math.isfinite(number) else _SPECIAL_NAMES.get(number, "NaN")
 
 
 def _export_float(number: float) -> Any:
-    return number if number == 0 else {"$float": _base64(_F64.pack(number))}
+    return number if math.isfinite(number) else {"$float": _base64(_F64.pack(number))}
+
+
+_PLAIN: Leaves = {bool: None, type(None): None, int: _float_of_int}
+_LOSSLESS: Leaves = {**_PLAIN, float: _lossless_float, Int64: _lossless_int64, bytes: _lossless_bytes}
+_CLEAN: Leaves = {**_PLAIN, float: _named_float, Int64: str, bytes: _base64}
+_EXPORT: Leaves = {**_PLAIN, float: _export_float, Int64: int, bytes: _lossless_bytes}
 
 
 def decode_json(raw: bytes | str) -> Any:
@@ -118,10 +117,13 @@ def decode_json(raw: bytes | str) -> Any:
         tree = _decoder.decode(raw)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise InvalidValue(f"Invalid JSON: {error}") from None
-    return _read(tree, "", VALUE_DEPTH_MAX)
+    try:
+        return _read(tree, VALUE_DEPTH_MAX)
+    except Refusal as refusal:
+        raise refusal.error(tree) from None
 
 
-def _read(tree: Any, path: str, depth_left: int) -> Any:
+def _read(tree: Any, depth_left: int) -> Any:
     kind = type(tree)
     if kind is str or tree is None or kind is bool:
         return tree
@@ -130,41 +132,66 @@ def _read(tree: Any, path: str, depth_left: int) -> Any:
             return int(tree) if tree != 0 or math.copysign(1, tree) > 0 else tree
         return tree
     if kind is int:
-        return tree if -SAFE_INTEGER_MAX <= tree <= SAFE_INTEGER_MAX else float(tree)
-    if depth_left == 0:
-        raise InvalidValue(f"Value is too nested (maximum nesting {VALUE_DEPTH_MAX}) at path {path}")
+        return tree if -SAFE_INTEGER_MAX <= tree <= SAFE_INTEGER_MAX else _nearest_float(tree)
     if kind is list:
-        if len(tree) > ARRAY_ITEMS_MAX:
-            raise InvalidValue(f"Array length is too long ({len(tree)} > maximum length {ARRAY_ITEMS_MAX})")
-        return [_read(item, f"{path}[{position}]", depth_left - 1) for position, item in enumerate(tree)]
+        if depth_left == 0 or len(tree) > ARRAY_ITEMS_MAX:
+            raise refused_container(tree, depth_left)
+        return _read_array(tree, depth_left - 1)
     if len(tree) == 1:
         name = next(iter(tree))
         if name.startswith("$"):
-            return _read_special(name, tree[name], path)
-    if len(tree) > OBJECT_FIELDS_MAX:
-        raise InvalidValue(f"Object has too many fields ({len(tree)} > maximum number {OBJECT_FIELDS_MAX})")
-    value = {}
-    for name, item in tree.items():
-        if name.startswith("$") or not (name.isascii() and name.isprintable()) or len(name) > 1024:
-            refuse_field_name(name, path)
-        value[name] = _read(item, f"{path}.{name}", depth_left - 1)
-    return value
+            return _read_special(name, tree[name])
+    if depth_left == 0 or len(tree) > OBJECT_FIELDS_MAX:
+        raise refused_container(tree, depth_left)
+    return _read_object(tree, depth_left - 1)
 
 
-def _read_special(name: str, text: Any, path: str) -> Any:
-    if name not in ("$integer", "$bytes", "$float"):
-        raise InvalidValue(f"Unknown special value {name!r} at path {path or '.'}")
+def _read_array(tree: list[Any], depth_left: int) -> list[Any]:
+    items: list[Any] = []
     try:
-        raw = base64.b64decode(text, validate=True)
+        for item in tree:
+            items.append(_read(item, depth_left))
+    except Refusal as refusal:
+        raise refusal.inside(f"[{len(items)}]") from None
+    return items
+
+
+def _read_object(tree: dict[str, Any], depth_left: int) -> dict[str, Any]:
+    fields = {}
+    for name, item in tree.items():
+        if not is_field_name(name):
+            raise refused_field_name(name)
+        if type(item) is str:
+            fields[name] = item
+            continue
+        try:
+            fields[name] = _read(item, depth_left)
+        except Refusal as refusal:
+            raise refusal.inside(f".{name}") from None
+    return fields
+
+
+def _nearest_float(number: int) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        raise Refusal("A number is out of the range of float64") from None
+
+
+def _read_special(name: str, text: Any) -> Any:
+    if name not in ("$integer", "$bytes", "$float"):
+        raise Refusal(f"Unknown special value {name[:40]!r}")
+    try:
+        raw = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, TypeError, ValueError):
-        raise InvalidValue(f"{name} at path {path or '.'} is no padded base64: {text!r}") from None
+        raise Refusal(f"{name} is no padded base64") from None
     if name == "$bytes":
         return raw
     if len(raw) != 8:
-        raise InvalidValue(f"{name} at path {path or '.'} has {len(raw)} bytes, expected 8")
+        raise Refusal(f"{name} has {len(raw)} bytes, expected 8")
     if name == "$integer":
         return Int64(_I64.unpack(raw)[0])
     number = _F64.unpack(raw)[0]
     if math.isfinite(number) and not (number == 0 and math.copysign(1, number) < 0):
-        raise InvalidValue(f"$float at path {path or '.'} holds {number}, which must be a plain number")
+        raise Refusal(f"$float holds {number}, which must be a plain number")
     return number
