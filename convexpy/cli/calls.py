@@ -13,23 +13,22 @@ from convexpy.errors import ConvexpyError
 TIMEOUT_SECONDS = 900  # actions may take long
 
 
-def find_admin_key(data_folder: Path | None) -> str:
-    """The admin key in a data folder, or in the `.convexpy` folder here.
+def read_admin_key(data_folder: Path) -> str:
+    """The admin key in a data folder.
 
     Raises:
-        ConvexpyError: there is none to be found.
+        ConvexpyError: there is none.
     """
-    folder = data_folder or Path(".convexpy")
     try:
-        return (folder / "admin_key").read_text().strip()
+        return (data_folder / "admin_key").read_text().strip()
     except OSError as error:
         raise ConvexpyError(
-            f"No admin key in {folder}. Give --data DIR, --admin-key KEY, or set CONVEX_SELF_HOSTED_ADMIN_KEY."
+            f"No admin key in {data_folder}. Give --data DIR, --admin-key KEY, or set CONVEX_SELF_HOSTED_ADMIN_KEY."
         ) from error
 
 
-def call_function(url: str, path: str, args: str, component: str, admin_key: str) -> str:
-    """Call a function of any kind; the result as indented JSON.
+def call_function(url: str, path: str, args: str, component: str, admin_key: str | None) -> str:
+    """Call a function of any kind, without a key only a public one; the result as indented JSON.
 
     Raises:
         ConvexpyError: the server cannot be reached, refuses, or the function failed.
@@ -39,24 +38,32 @@ def call_function(url: str, path: str, args: str, component: str, admin_key: str
     except ValueError as error:
         raise ConvexpyError(f'The arguments are no JSON: {error}. Write them like \'{{"name": "Ada"}}\'.') from error
     body = {"path": path, "args": decoded, "format": "json", "componentPath": component or None}
-    answer = _post(f"{url.rstrip('/')}/api/function", body, admin_key)
+    if admin_key is not None:
+        answer = _post(f"{url.rstrip('/')}/api/function", body, admin_key)
+    else:
+        answer = _post(f"{url.rstrip('/')}/api/run/{path.replace(':', '/')}", body, None)
     for line in answer.get("logLines", []):
         print(line)
     if answer.get("status") != "success":
         text = str(answer.get("errorMessage", "The function failed.")).rstrip()
         if "errorData" in answer:
             text += f"\n{json.dumps(answer['errorData'])}"
+        if admin_key is None and "Could not find public function" in text:
+            text += "\nFor an internal function give --data DIR, or --admin-key KEY (`convexpy admin-key` prints it)."
         raise ConvexpyError(text)
     return json.dumps(answer["value"], indent=2, ensure_ascii=False)
 
 
-def _post(url: str, body: dict[str, Any], admin_key: str) -> dict[str, Any]:
+def _post(url: str, body: dict[str, Any], admin_key: str | None) -> dict[str, Any]:
     if not url.startswith(("http://", "https://")):
         raise ConvexpyError(f"{url} is no address of a server. Write --url http://127.0.0.1:3210.")
     request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
         url,
         data=json.dumps({name: value for name, value in body.items() if value is not None}).encode(),
-        headers={"Content-Type": "application/json", "Authorization": f"Convex {admin_key}"},
+        headers={
+            "Content-Type": "application/json",
+            **({} if admin_key is None else {"Authorization": f"Convex {admin_key}"}),
+        },
     )
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310

@@ -68,18 +68,20 @@ def serve(
 
 @app.command()
 def run(
-    path: Annotated[str, typer.Argument(help="A function: module:name. Internal ones too.")],
+    path: Annotated[str, typer.Argument(help="A function: module:name.")],
     args: Annotated[str, typer.Argument(help="Its arguments, a JSON object.")] = "{}",
     url: Annotated[str, typer.Option(help="The server.")] = "http://127.0.0.1:3210",
     component: Annotated[str, typer.Option(help="Path of a component; the app itself if left out.")] = "",
     admin_key: Annotated[str | None, typer.Option(envvar="CONVEX_SELF_HOSTED_ADMIN_KEY", help="Admin key.")] = None,
     data: Annotated[Path | None, typer.Option(help="Data folder to read the admin key from.")] = None,
 ) -> None:
-    """Call any function of a running server and print its result."""
-    from convexpy.cli.calls import call_function, find_admin_key
+    """Call a function of a running server and print its result; internal ones need the admin key."""
+    from convexpy.cli.calls import call_function, read_admin_key
 
     try:
-        result = call_function(url, path, args, component, admin_key or find_admin_key(data))
+        if admin_key is None and data is not None:
+            admin_key = read_admin_key(data)
+        result = call_function(url, path, args, component, admin_key)
     except ConvexpyError as error:
         _fail(error)
     print(result)
@@ -91,10 +93,10 @@ def admin_key_command(
     data: Data = None,
 ) -> None:
     """Print the admin key of a project's data folder."""
-    from convexpy.cli.calls import find_admin_key
+    from convexpy.cli.calls import read_admin_key
 
     try:
-        print(find_admin_key(data or folder / ".convexpy"))
+        print(read_admin_key(data or folder / ".convexpy"))
     except ConvexpyError as error:
         _fail(error)
 
