@@ -8,11 +8,11 @@ and files, sockets, processes and threads are refused.
     slot.used_time                                     whether a clock was read
 
 It catches mistakes. It is no security boundary: the app is its operator's own code, and code that wants to get around
-it can. Outside calls everything is as Python has it. Function workers install it, and the test backend; the server and
-action workers never do.
+it can. Outside calls everything is as Python has it: so in the test backend's process, and in action workers, which are
+forked from the same imported app as function workers and never enter a call. The server does not install it.
 
-Two things pass inside a call: imports, which read files and see the real clock, since what they make outlives the call;
-and reading source lines for tracebacks.
+Three things pass inside a call: imports, which read files and see the real clock, since what they make outlives the
+call; source lines for tracebacks; tables of time zones.
 """
 
 from __future__ import annotations
