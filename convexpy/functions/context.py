@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from convexpy.errors import NotAllowed
 from convexpy.functions.database import DatabaseHost, DatabaseReader, DatabaseWriter
 from convexpy.functions.identity import Auth
-from convexpy.functions.scheduling import Scheduler, SchedulingHost, Target, delay_ms, instant_ms
+from convexpy.functions.scheduling import Scheduler, SchedulingHost, delay_ms, instant_ms
 
 Args = dict[str, Any]
+Perform = Callable[[str, Any, dict[str, Any]], Any]
 
 
 class FunctionHost(DatabaseHost, SchedulingHost, Protocol):
@@ -100,11 +101,14 @@ class ActionHost(Protocol):
     def perform_blocking(self, operation: str, reference: Any, payload: dict[str, Any]) -> Any: ...
 
 
-class _ActionBase:
-    def __init__(self, host: ActionHost) -> None:
-        self._host = host
+class _ActionCtx:
+    """What both kinds of action have in common; `perform` gives an awaitable in one, the answer itself in the other."""
+
+    def __init__(self, host: ActionHost, perform: Perform) -> None:
+        self._perform = perform
         self.auth = Auth(lambda: None, lambda: host.identity)
         self.random = random.SystemRandom()
+        self.scheduler = ActionScheduler(perform)
 
     @property
     def db(self) -> Any:
@@ -115,115 +119,44 @@ class _ActionBase:
 
     def now_ms(self) -> int:
         """Milliseconds since the epoch, now."""
-        return int(self.now().timestamp() * 1000)
+        return int(_now_ms())
 
     def now(self) -> datetime:
         """Now, as an aware datetime in UTC."""
         return datetime.now(UTC)
 
-
-class ActionCtx(_ActionBase):
-    """The ctx of an `async def` action: every call is awaited and is a transaction of its own."""
-
-    def __init__(self, host: ActionHost) -> None:
-        super().__init__(host)
-        self.scheduler = ActionScheduler(host)
-
-    async def run_query(self, function: Any, args: Args | None = None) -> Any:
-        """Run a query at the latest snapshot."""
-        return await self._host.perform("query", function, {"args": args or {}})
-
-    async def run_mutation(self, function: Any, args: Args | None = None) -> Any:
-        """Run a mutation in a transaction of its own."""
-        return await self._host.perform("mutation", function, {"args": args or {}})
-
-    async def run_action(self, function: Any, args: Args | None = None) -> Any:
-        """Run another action."""
-        return await self._host.perform("action", function, {"args": args or {}})
-
-
-class BlockingActionCtx(_ActionBase):
-    """The ctx of a `def` action: the same calls, and each blocks its thread until it is answered."""
-
-    def __init__(self, host: ActionHost) -> None:
-        super().__init__(host)
-        self.scheduler = BlockingActionScheduler(host)
-
     def run_query(self, function: Any, args: Args | None = None) -> Any:
         """Run a query at the latest snapshot."""
-        return self._host.perform_blocking("query", function, {"args": args or {}})
+        return self._perform("query", function, {"args": args or {}})
 
     def run_mutation(self, function: Any, args: Args | None = None) -> Any:
         """Run a mutation in a transaction of its own."""
-        return self._host.perform_blocking("mutation", function, {"args": args or {}})
+        return self._perform("mutation", function, {"args": args or {}})
 
     def run_action(self, function: Any, args: Args | None = None) -> Any:
         """Run another action."""
-        return self._host.perform_blocking("action", function, {"args": args or {}})
+        return self._perform("action", function, {"args": args or {}})
 
 
-def schedule_payload(
-    due_ms: float, args: Args | None, on_complete: Any, context: Any, lane: str | None, queue: str | None
-) -> dict[str, Any]:
-    """What an action sends to have a function scheduled."""
-    return {
-        "due_ms": due_ms,
-        "args": args or {},
-        "on_complete": on_complete,
-        "context": context,
-        "lane": lane,
-        "queue": queue,
-    }
+class ActionCtx(_ActionCtx):
+    """The ctx of an `async def` action: whatever leaves the process is awaited."""
+
+    def __init__(self, host: ActionHost) -> None:
+        super().__init__(host, host.perform)
+
+
+class BlockingActionCtx(_ActionCtx):
+    """The ctx of a `def` action: the same calls, and each blocks its thread until it is answered."""
+
+    def __init__(self, host: ActionHost) -> None:
+        super().__init__(host, host.perform_blocking)
 
 
 class ActionScheduler:
-    """Schedules from an `async def` action: takes effect at once, whatever becomes of the action."""
+    """`ctx.scheduler` of actions: takes effect at once, whatever becomes of the action. Awaited in `async def` ones."""
 
-    def __init__(self, host: ActionHost) -> None:
-        self._host = host
-
-    async def run_after(
-        self,
-        delay: Any,
-        function: Any,
-        args: Args | None = None,
-        *,
-        on_complete: Any = None,
-        context: Any = None,
-        lane: str | None = None,
-        queue: str | None = None,
-    ) -> str:
-        """See `Scheduler.run_after`."""
-        due_ms = _now_ms() + delay_ms(delay)
-        payload = schedule_payload(due_ms, args, on_complete, context, lane, queue)
-        return str(await self._host.perform("schedule", function, payload))
-
-    async def run_at(
-        self,
-        when: Any,
-        function: Any,
-        args: Args | None = None,
-        *,
-        on_complete: Any = None,
-        context: Any = None,
-        lane: str | None = None,
-        queue: str | None = None,
-    ) -> str:
-        """See `Scheduler.run_at`."""
-        due_ms = instant_ms(when, int(_now_ms()))
-        payload = schedule_payload(due_ms, args, on_complete, context, lane, queue)
-        return str(await self._host.perform("schedule", function, payload))
-
-    async def cancel(self, job_id: str) -> None:
-        """See `Scheduler.cancel`."""
-        await self._host.perform("cancel", None, {"job_id": job_id})
-
-
-class BlockingActionScheduler:
-    """Schedules from a `def` action: takes effect at once, whatever becomes of the action."""
-
-    def __init__(self, host: ActionHost) -> None:
-        self._host = host
+    def __init__(self, perform: Perform) -> None:
+        self._perform = perform
 
     def run_after(
         self,
@@ -235,11 +168,9 @@ class BlockingActionScheduler:
         context: Any = None,
         lane: str | None = None,
         queue: str | None = None,
-    ) -> str:
-        """See `Scheduler.run_after`."""
-        due_ms = _now_ms() + delay_ms(delay)
-        payload = schedule_payload(due_ms, args, on_complete, context, lane, queue)
-        return str(self._host.perform_blocking("schedule", function, payload))
+    ) -> Any:
+        """See `Scheduler.run_after`; gives the id of the row."""
+        return self._schedule(_now_ms() + delay_ms(delay), function, args, on_complete, context, lane, queue)
 
     def run_at(
         self,
@@ -251,19 +182,34 @@ class BlockingActionScheduler:
         context: Any = None,
         lane: str | None = None,
         queue: str | None = None,
-    ) -> str:
-        """See `Scheduler.run_at`."""
-        due_ms = instant_ms(when, int(_now_ms()))
-        payload = schedule_payload(due_ms, args, on_complete, context, lane, queue)
-        return str(self._host.perform_blocking("schedule", function, payload))
+    ) -> Any:
+        """See `Scheduler.run_at`; gives the id of the row."""
+        return self._schedule(instant_ms(when, int(_now_ms())), function, args, on_complete, context, lane, queue)
 
-    def cancel(self, job_id: str) -> None:
+    def cancel(self, job_id: str) -> Any:
         """See `Scheduler.cancel`."""
-        self._host.perform_blocking("cancel", None, {"job_id": job_id})
+        return self._perform("cancel", None, {"job_id": job_id})
+
+    def _schedule(
+        self,
+        due_ms: float,
+        function: Any,
+        args: Args | None,
+        on_complete: Any,
+        context: Any,
+        lane: str | None,
+        queue: str | None,
+    ) -> Any:
+        payload = {
+            "due_ms": due_ms,
+            "args": args or {},
+            "on_complete": on_complete,
+            "context": context,
+            "lane": lane,
+            "queue": queue,
+        }
+        return self._perform("schedule", function, payload)
 
 
 def _now_ms() -> float:
     return datetime.now(UTC).timestamp() * 1000
-
-
-__all__ = ["ActionCtx", "ActionHost", "BlockingActionCtx", "FunctionHost", "MutationCtx", "QueryCtx", "Target"]
