@@ -18,7 +18,7 @@ from convexpy.transactions.catalog_entries import TableInfo
 from convexpy.transactions.system_tables import SYSTEM_TABLES
 from convexpy.transactions.tables import ensure_table, find_table, table_of_number
 from convexpy.transactions.transaction import Transaction
-from convexpy.values import UNSET, decode_id, depth_of, encode_id, equal, is_identifier, size_of
+from convexpy.values import UNSET, decode_id, depth_of, encode_id, equal, is_identifier, normalize, size_of
 from convexpy.values.validators import TableNames, Validator
 
 Document = dict[str, Any]
@@ -141,7 +141,7 @@ class DatabaseWriter(DatabaseReader):
         """Replace all fields but `_id` and `_creationTime`: `replace(id, fields)` or `replace(table, id, fields)`."""
         table, internal_id, fields, document = self._existing("replace", "Replace", table_or_id, id_or_value, value)
         kept = {"_id": document["_id"], "_creationTime": document["_creationTime"]}
-        self._store(table, internal_id, document, {**kept, **_without_unset(fields)})
+        self._store(table, internal_id, document, {**kept, **fields})
 
     def delete(self, table_or_id: str, id: str | None = None, /) -> None:
         """Remove a document: `delete(id)` or `delete(table, id)`."""
@@ -258,8 +258,8 @@ def check_table_name(name: str) -> None:
 def _fields(value: Any, operation: str) -> Document:
     if type(value) is not dict:
         raise WriteError(f"Invalid argument `value` for `db.{operation}`: Value must be an Object")
-    return value if operation == "patch" else _without_unset(value)
-
-
-def _without_unset(value: Document) -> Document:
-    return {name: field for name, field in value.items() if field is not UNSET}
+    # First of all: what follows compares, measures and shows the fields, and may rely on their being values.
+    fields: Document = normalize(value)
+    if operation == "patch":
+        fields.update((name, UNSET) for name, field in value.items() if field is UNSET)
+    return fields

@@ -88,9 +88,15 @@ class FilterBuilder:
 
         def evaluate(document: dict[str, Any]) -> Any:
             operand = inner.evaluate(document)
-            if isinstance(operand, bool) or not isinstance(operand, int | float):
-                raise QueryError(f"Cannot negate a {_type_name(operand)} in a filter.")
-            return -operand
+            kind = _type_name(operand)
+            if kind == "float64":
+                return -float(operand)  # of an `int` 0 too: -0.0 and 0.0 differ in the order of values
+            if kind != "int64":
+                raise QueryError(f"Cannot negate a {kind} in a filter.")
+            try:
+                return -operand
+            except OverflowError as error:
+                raise QueryError(f"Filter operator `neg` failed on {operand}: {error}") from error
 
         return Expression(evaluate, inner.operators + 1)
 
@@ -143,7 +149,7 @@ def _arithmetic(name: str, left: Any, right: Any, apply: Callable[[Any, Any], An
             try:
                 return Int64(apply(int(x), int(y)))
             except (OverflowError, ZeroDivisionError) as error:
-                raise QueryError(f"Filter operator `{name}` failed on {x} and {y}: {error}.") from error
+                raise QueryError(f"Filter operator `{name}` failed on {x} and {y}: {error}") from error
         raise QueryError(f"Filter operator `{name}` needs two int64 or two float64, not {kinds[0]} and {kinds[1]}.")
 
     return Expression(evaluate, a.operators + b.operators + 1)

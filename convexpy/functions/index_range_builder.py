@@ -70,21 +70,26 @@ class IndexRangeBuilder:
             QueryError: a field that the index lacks, or fields out of the index's order.
         """
         fields = (*index.fields, "_creationTime")
-        used = [*self.equalities, *(side[0] for side in (self.lower or self.upper,) if side)]
-        for position, field in enumerate(used):
+        bound = self.lower or self.upper
+        used = [*self.equalities, *([bound[0]] if bound else [])]
+        for field in used:
             if field not in fields:
                 raise QueryError(
-                    f"Tried to query index {self._label} but the query contains a filter on `{field}`, which the index "
+                    f"Tried to query index {self._label} but the query contains a filter on `{field}`; the index "
                     f"doesn't index this field. Index fields: {_names(fields)}. Add `{field}` to the index, or use "
                     f"`filter`."
                 )
-            if fields[position] not in used:
-                raise QueryError(
-                    f"Tried to query index {self._label} but the query didn't use the index fields in order. Index "
-                    f"fields: {_names(fields)}. Query fields: {_names(used)}. First incorrect field: "
-                    f"{fields[position]}. For more information see https://docs.convex.dev/using/indexes."
-                )
-        prefix = b"".join(sort_key(self.equalities[field]) for field in fields[: len(self.equalities)])
+        equal_fields = fields[: len(self.equalities)]
+        wrong = next((field for field in equal_fields if field not in self.equalities), None)
+        if wrong is None and bound is not None and fields[len(equal_fields) :][:1] != (bound[0],):
+            wrong = fields[len(equal_fields)] if len(equal_fields) < len(fields) else bound[0]
+        if wrong is not None:
+            raise QueryError(
+                f"Tried to query index {self._label} but the query didn't use the index fields in order. Index "
+                f"fields: {_names(fields)}. Query fields: {_names(used)}. First incorrect field: {wrong}. "
+                f"For more information see https://docs.convex.dev/using/indexes."
+            )
+        prefix = b"".join(sort_key(self.equalities[field]) for field in equal_fields)
         start, end = prefix, prefix + ABOVE
         if self.lower is not None:
             start = prefix + sort_key(self.lower[1]) + (b"" if self.lower[2] else ABOVE)

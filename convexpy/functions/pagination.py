@@ -177,7 +177,7 @@ class PageReader:
 
 
 def _item_count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer():
         raise QueryError(f"paginate() needs `numItems`, a positive integer, not {value!r}.")
     if value < 1:
         raise QueryError("Must request at least 1 document while paginating")

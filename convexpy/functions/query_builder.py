@@ -17,7 +17,7 @@ from convexpy.storage.keys import ID_BYTES
 from convexpy.transactions.catalog_entries import IndexInfo, TableInfo
 from convexpy.transactions.index_keys import IndexBounds
 from convexpy.transactions.transaction import Transaction
-from convexpy.values import decode_id, sort_key
+from convexpy.values import decode_id, encode_id, sort_key
 
 Document = dict[str, Any]
 _WHOLE_ID_RANGE = (b"", b"\xff" * (ID_BYTES + 1))
@@ -254,4 +254,4 @@ def _internal_id(table: TableInfo, value: Any) -> bytes:
         number, internal_id = -1, b""
     if number == table.number:
         return internal_id
-    return b"" if sort_key(value) < sort_key("~") else _WHOLE_ID_RANGE[1]
+    return b"" if sort_key(value) < sort_key(encode_id(table.number, bytes(ID_BYTES))) else _WHOLE_ID_RANGE[1]

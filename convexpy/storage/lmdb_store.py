@@ -116,15 +116,18 @@ class LmdbStore:
         readonly: workers read; only the committer writes.
         sync: False only in tests: a crash of the machine may then corrupt the file.
         metasync: False with `--durability=relaxed`: power loss may cost the last commits, never integrity.
+        map_bytes: the size that the file may reach; a full one refuses commits.
     """
 
-    def __init__(self, folder: Path, *, readonly: bool, sync: bool = True, metasync: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *, readonly: bool, sync: bool = True, metasync: bool = True, map_bytes: int = MAP_BYTES
+    ) -> None:
         self.folder = folder
         self.readonly = readonly
         self.environment = lmdb.open(
             str(folder / "data.mdb"),
             subdir=False,
-            map_size=MAP_BYTES,
+            map_size=map_bytes,
             max_dbs=8,
             max_readers=READERS_MAX,
             readonly=readonly,

@@ -47,7 +47,7 @@ class Committed(Struct, array_like=True, tag=0):
 
 
 class Conflicted(Struct, array_like=True, tag=1):
-    """Request `id` lost: `key`, which it had read, was written at `ts` by `written_by`. ts 0: wrong generation or too old."""
+    """Request `id` lost: `key`, which it had read, was written at `ts` by `written_by`; ts 0: it is too old to tell."""
 
     id: int
     ts: int

@@ -42,3 +42,9 @@ def stored_range(prefix: bytes, bounds: IndexBounds) -> tuple[bytes, bytes]:
     if len(end) > SORT_KEY_BYTES_MAX:
         end = end[:SORT_KEY_BYTES_MAX] + _ABOVE_ANY_ID
     return prefix + start[:SORT_KEY_BYTES_MAX], prefix + end
+
+
+def cut_group_range(entry: bytes) -> tuple[bytes, bytes]:
+    """The stored keys of all entries, there or not, whose order against a cut entry only their rows can tell."""
+    group = entry[:-ID_BYTES]
+    return group, group + _ABOVE_ANY_ID

@@ -24,7 +24,8 @@ from convexpy.values import decode_id, index_key
 
 def find_table(transaction: Transaction, namespace: int, name: str) -> TableInfo | None:
     """The table of that name; its absence is recorded as read, so that its creation is noticed."""
-    found = transaction.catalog.by_name.get((namespace, name)) or transaction.new_tables.get((namespace, name))
+    # Its own tables first: one whose indexes it has changed is in the catalog as it was before.
+    found = transaction.new_tables.get((namespace, name)) or transaction.catalog.by_name.get((namespace, name))
     if found is None:
         for _ in transaction.scan(TABLES, TABLES.indexes["by_name"], _exactly(namespace, name)):
             raise AssertionError("the catalog lacks a table that the snapshot has")
@@ -33,13 +34,10 @@ def find_table(transaction: Transaction, namespace: int, name: str) -> TableInfo
 
 def table_of_number(transaction: Transaction, namespace: int, number: int) -> TableInfo | None:
     """The table whose number document ids of this namespace carry."""
-    found = transaction.catalog.by_number.get((namespace, number))
-    if found is not None:
-        return found
     for table in transaction.new_tables.values():
         if table.namespace == namespace and table.number == number:
             return table
-    return None
+    return transaction.catalog.by_number.get((namespace, number))
 
 
 def ensure_table(transaction: Transaction, namespace: int, name: str) -> TableInfo:

@@ -29,7 +29,7 @@ from convexpy.storage.lmdb_store import Snapshot
 from convexpy.transactions.catalog import Catalog
 from convexpy.transactions.catalog_entries import IndexInfo, TableInfo
 from convexpy.transactions.commit_messages import CommitRequest, Reads
-from convexpy.transactions.index_keys import IndexBounds, sort_key_of, stored_range
+from convexpy.transactions.index_keys import IndexBounds, cut_group_range, sort_key_of, stored_range
 from convexpy.transactions.read_set import ReadSet
 from convexpy.transactions.system_tables import CATALOG_KEYSPACES
 from convexpy.transactions.write_set import ABSENT, Version, WriteSet, version_of
@@ -129,22 +129,28 @@ class Transaction:
     ) -> Iterator[Document]:
         """Documents of one index range, in index order or its reverse.
 
-        Nothing is read before the first row is asked for, and the read set covers just what was consumed.
+        Nothing is read before the first row is asked for, and the read set covers just what was consumed. A caller may
+        write while it iterates: what it changes in place comes with its new fields, what it moves, deletes or adds
+        does not come any more, so no row comes twice.
         """
         start, end = stored_range(index.prefix, bounds)
+        begun = self._writes.writes_so_far
         own = self._writes.entries_between(index.keyspace, start, end)
         stored = self._snapshot.index_keys(start, end, descending)
         read = self._open_read(start, end, descending)
         group: list[bytes] = []
-        for key in _merge(self._without_pending(stored, table), own, descending):
+        for key in _merge(self._without_pending(stored, table, begun), own, descending):
             if group and key[:-ID_BYTES] != group[0][:-ID_BYTES]:
                 yield from self._cut_group(table, index, group, bounds, descending)
                 group = []
-            _consume(read, key, descending)
             if is_cut(key):
+                # The whole group: a row that is not there yet may come before this one, whatever its id.
+                first, after = cut_group_range(key)
+                read.start, read.end = (max(start, first), end) if descending else (start, min(end, after))
                 group.append(key)
                 continue
-            document = self._document_of_entry(table, key)
+            _consume(read, key, descending)
+            document = self._document_of_entry(table, index, key)
             if document is not None:
                 yield document
         if group:
@@ -154,12 +160,13 @@ class Transaction:
     def scan_by_id(self, table: TableInfo, start: bytes, end: bytes, descending: bool = False) -> Iterator[Document]:
         """Documents with `start <= id < end`, in id order or its reverse."""
         first, last = table.prefix + start, table.prefix + end
+        begun = self._writes.writes_so_far
         own = self._writes.documents_between(first, last)
         stored = (key for key, _ in self._snapshot.document_entries(first, last, descending))
         read = self._open_read(first, last, descending)
-        for key in _merge(self._without_pending(stored, table), own, descending):
+        for key in _merge(self._without_pending(stored, table, begun), own, descending):
             _consume(read, key, descending)
-            document = self._document_of_entry(table, key)
+            document = self._document_of_entry(table, None, key)
             if document is not None:
                 yield document
         read.start, read.end = first, last
@@ -169,19 +176,22 @@ class Transaction:
         self._check_range_count()
         return read
 
-    def _without_pending(self, keys: Iterator[bytes], table: TableInfo) -> Iterator[bytes]:
+    def _without_pending(self, keys: Iterator[bytes], table: TableInfo, begun: int) -> Iterator[bytes]:
         for key in keys:
-            if self._writes.pending(table.prefix + key[-ID_BYTES:]) is None:
+            pending = self._writes.pending(table.prefix + key[-ID_BYTES:])
+            if pending is None or pending.since >= begun:
                 yield key
 
-    def _document_of_entry(self, table: TableInfo, entry: bytes) -> Document | None:
+    def _document_of_entry(self, table: TableInfo, index: IndexInfo | None, entry: bytes) -> Document | None:
+        """The row of an entry of `index`, or of a document key; None where this transaction has taken it away."""
         key = table.prefix + entry[-ID_BYTES:]
-        pending = self._writes.pending(key)  # asked again: the caller may write while it iterates
+        pending = self._writes.pending(key)
         if pending is not None:
-            return self._read_packed(table, pending.current.packed)
+            current = pending.current
+            is_moved = index is not None and current.entries.get(index.keyspace) != entry
+            return None if is_moved else self._read_packed(table, current.packed)
         raw = self._snapshot.document(key)
-        assert raw is not None, f"index entry {entry.hex()} has no document"
-        return self._read_packed(table, raw[8:])
+        return None if raw is None else self._read_packed(table, raw[8:])  # None: its insert was rolled back
 
     def _cut_group(
         self, table: TableInfo, index: IndexInfo, entries: list[bytes], bounds: IndexBounds, descending: bool
@@ -189,7 +199,7 @@ class Transaction:
         """Entries whose stored keys are equal where they were cut: ordered and filtered by their rows' full keys."""
         rows = []
         for entry in entries:
-            document = self._document_of_entry(table, entry)
+            document = self._document_of_entry(table, index, entry)
             if document is not None:
                 full_key = sort_key_of(index, document)
                 if bounds.start <= full_key < bounds.end:

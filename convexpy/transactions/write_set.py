@@ -22,12 +22,16 @@ ABSENT = Version(None, {})
 
 
 class PendingDocument:
-    """A document that this transaction has written: as the snapshot has it, and as it is now."""
+    """A document that this transaction has written: as the snapshot has it, and as it is now.
 
-    __slots__ = ("current", "stored", "table")
+    `since` counts writes: those before the first one to this document. A scan that was already under way then has not
+    seen the document among the transaction's own.
+    """
 
-    def __init__(self, table: TableInfo, stored: Version) -> None:
-        self.table, self.stored, self.current = table, stored, stored
+    __slots__ = ("current", "since", "stored", "table")
+
+    def __init__(self, table: TableInfo, stored: Version, since: int) -> None:
+        self.table, self.stored, self.current, self.since = table, stored, stored, since
 
 
 def version_of(table: TableInfo, internal_id: bytes, packed: bytes, fields: dict[str, Any]) -> Version:
@@ -47,6 +51,7 @@ class WriteSet:
         self._pending: dict[bytes, PendingDocument] = {}
         self._entries: dict[int, list[bytes]] = {}
         self._undo: list[tuple[bytes, Version | None]] = []
+        self.writes_so_far = 0  # never falls, unlike `documents_written`, which a rollback takes back
         self.bytes_written = 0
         self.documents_written = 0
 
@@ -59,11 +64,12 @@ class WriteSet:
         key = document_key(table.keyspace, internal_id)
         document = self._pending.get(key)
         if document is None:
-            document = self._pending[key] = PendingDocument(table, stored)
+            document = self._pending[key] = PendingDocument(table, stored, self.writes_so_far)
             self._undo.append((key, None))
         else:
             self._undo.append((key, document.current))
         self._replace_entries(document, new, was_pending=self._undo[-1][1] is not None)
+        self.writes_so_far += 1
         self.documents_written += 1
         self.bytes_written += len(new.packed or b"")
 

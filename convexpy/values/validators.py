@@ -6,12 +6,13 @@ value, the part that does not fit, and the validator it does not fit.
 
 from __future__ import annotations
 
+import base64
 import math
 from abc import ABC, abstractmethod
 from typing import Any, Protocol, cast
 
-from convexpy.errors import DefinitionError, ValidationFailed
-from convexpy.values.checking import is_identifier
+from convexpy.errors import DefinitionError, InvalidId, ValidationFailed
+from convexpy.values.checking import is_field_name, is_identifier
 from convexpy.values.ids import decode_id
 from convexpy.values.js_notation import js_text
 from convexpy.values.order import equal
@@ -37,10 +38,14 @@ class Validator(ABC):
         Raises:
             ValidationFailed: the text says what, where, and what was expected.
         """
-        self._check(value, tables, "")
+        try:
+            self._check(value, tables)
+        except _Mismatch as mismatch:
+            raise mismatch.error() from None
 
     @abstractmethod
-    def _check(self, value: Any, tables: TableNames, path: str) -> None: ...
+    def _check(self, value: Any, tables: TableNames) -> None:
+        """Raise `_Mismatch`; containers add their step to it, so values that fit pay nothing for a path."""
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
@@ -54,21 +59,36 @@ class Validator(ABC):
         return self.describe()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Validator) and (self.is_optional, self.to_json()) == (
-            other.is_optional,
-            other.to_json(),
+        # The description too: to Python the literals 1 and true are equal, and so are their JSON forms.
+        return (
+            isinstance(other, Validator) and self.describe() == other.describe() and self.to_json() == other.to_json()
         )
 
     def __hash__(self) -> int:
         return hash(self.describe())
 
-    def _mismatch(self, value: Any, path: str) -> ValidationFailed:
-        return _failed("Value does not match validator.", value, path, self)
 
+class _Mismatch(Exception):
+    """A part that does not fit; the text is made only if nobody, like a union, tries something else."""
 
-def _failed(message: str, value: Any, path: str, validator: Validator, label: str = "Value") -> ValidationFailed:
-    where = f"Path: {path}\n" if path else ""
-    return ValidationFailed(f"{message}\n{where}{label}: {js_text(value)}\nValidator: {validator.describe()}")
+    def __init__(
+        self, value: Any, validator: Validator, message: str = "Value does not match validator.", label: str = "Value"
+    ) -> None:
+        super().__init__(message)
+        self._value, self._validator, self._message, self._label = value, validator, message, label
+        self._steps: list[str] = []
+
+    def inside(self, step: str) -> _Mismatch:
+        """Add the step that leads from a container to the part."""
+        self._steps.append(step)
+        return self
+
+    def error(self) -> ValidationFailed:
+        """The error for the user, once the path is complete."""
+        where = f"Path: {''.join(reversed(self._steps))}\n" if self._steps else ""
+        return ValidationFailed(
+            f"{self._message}\n{where}{self._label}: {js_text(self._value)}\nValidator: {self._validator.describe()}"
+        )
 
 
 class _Plain(Validator):
@@ -77,9 +97,9 @@ class _Plain(Validator):
     def __init__(self, name: str, json_name: str, *types: type) -> None:
         self._name, self._json_name, self._types = name, json_name, types
 
-    def _check(self, value: Any, tables: TableNames, path: str) -> None:
+    def _check(self, value: Any, tables: TableNames) -> None:
         if type(value) not in self._types:
-            raise self._mismatch(value, path)
+            raise _Mismatch(value, self)
 
     def to_json(self) -> dict[str, Any]:
         return {"type": self._json_name}
@@ -89,9 +109,9 @@ class _Plain(Validator):
 
 
 class _Any(Validator):
-    def _check(self, value: Any, tables: TableNames, path: str) -> None:
+    def _check(self, value: Any, tables: TableNames) -> None:
         if value is UNSET:
-            raise self._mismatch(value, path)
+            raise _Mismatch(value, self)
 
     def to_json(self) -> dict[str, Any]:
         return {"type": "any"}
@@ -108,13 +128,13 @@ class IdValidator(Validator):
             raise DefinitionError(f"v.id(…) takes the name of a table, not {table!r}.")
         self.table = table
 
-    def _check(self, value: Any, tables: TableNames, path: str) -> None:
+    def _check(self, value: Any, tables: TableNames) -> None:
         if type(value) is not str:
-            raise self._mismatch(value, path)
+            raise _Mismatch(value, self)
         try:
             number, _ = decode_id(value)
-        except Exception:
-            raise self._mismatch(value, path) from None
+        except InvalidId:
+            raise _Mismatch(value, self) from None
         found = tables.name_of(number)
         if found == self.table:
             return
@@ -125,7 +145,7 @@ class IdValidator(Validator):
             message = f'Found ID "{value}" from an unknown table, which {expected}'
         else:
             message = f'Found ID "{value}" from table `{found}`, which {expected}'
-        raise _failed(message, value, path, self)
+        raise _Mismatch(value, self, message)
 
     def to_json(self) -> dict[str, Any]:
         return {"type": "id", "tableName": self.table}
@@ -144,14 +164,14 @@ class LiteralValidator(Validator):
             )
         self.value = value
 
-    def _check(self, value: Any, tables: TableNames, path: str) -> None:
+    def _check(self, value: Any, tables: TableNames) -> None:
         if value is UNSET or type(value) not in (str, int, float, bool, Int64) or not equal(value, self.value):
             message = f"`{js_text(value)}` does not match literal validator `{self.describe()}`."
-            raise _failed(message, value, path, self)
+            raise _Mismatch(value, self, message)
 
     def to_json(self) -> dict[str, Any]:
         value = self.value
-        return {"type": "literal", "value": {"$int64": str(value)} if isinstance(value, Int64) else value}
+        return {"type": "literal", "value": {"$integer": _int64_text(value)} if isinstance(value, Int64) else value}
 
     def describe(self) -> str:
         return f"v.literal({js_text(self.value)})"
@@ -163,12 +183,16 @@ class ArrayValidator(Validator):
     def __init__(self, element: Validator) -> None:
         self.element = _required(element, "v.array(…)")
 
-    def _check(self, value: Any, tables: TableNames, path: str) -> None:
+    def _check(self, value: Any, tables: TableNames) -> None:
         if type(value) is not list:
-            raise self._mismatch(value, path)
+            raise _Mismatch(value, self)
         element = self.element
-        for position, item in enumerate(value):
-            element._check(item, tables, f"{path}[{position}]")
+        position = -1
+        try:
+            for position, item in enumerate(value):  # noqa: B007  (named in the refusal)
+                element._check(item, tables)
+        except _Mismatch as mismatch:
+            raise mismatch.inside(f"[{position}]") from None
 
     def to_json(self) -> dict[str, Any]:
         return {"type": "array", "value": self.element.to_json()}
@@ -186,38 +210,38 @@ class ObjectValidator(Validator):
         for name, validator in fields.items():
             if not isinstance(validator, Validator):
                 raise DefinitionError(
-                    f"The field {name!r} of v.object(…) is {validator!r}, not a validator. Write v.string(), v.number() "
-                    f"and so on; None or UNSET here often means a circular import."
+                    f"The field {name!r} of v.object(…) is {validator!r}, not a validator. Write v.string(), "
+                    f"v.number() and so on; None or UNSET here often means a circular import."
                 )
-            if not isinstance(name, str) or name.startswith("$") or not name.isascii():
+            if not isinstance(name, str) or not is_field_name(name):
                 raise DefinitionError(f"{name!r} cannot be a field name: use printable ASCII, not starting with '$'.")
         self.fields = dict(fields)
 
-    def _check(self, value: Any, tables: TableNames, path: str) -> None:
+    def _check(self, value: Any, tables: TableNames) -> None:
         if not isinstance(value, dict):
-            raise self._mismatch(value, path)
+            raise _Mismatch(value, self)
         fields = self.fields
         seen = 0
         for name, validator in fields.items():
             item = value.get(name, UNSET)
             if item is UNSET:
                 if not validator.is_optional:
-                    raise _failed(
+                    message = (
                         f"Object is missing the required field `{name}`. Consider wrapping the field validator in "
-                        f"`v.optional(...)` if this is expected.",
-                        value,
-                        path,
-                        self,
-                        "Object",
+                        f"`v.optional(...)` if this is expected."
                     )
-            else:
-                seen += 1
-                validator._check(item, tables, f"{path}.{name}")
+                    raise _Mismatch(value, self, message, "Object")
+                continue
+            seen += 1
+            try:
+                validator._check(item, tables)
+            except _Mismatch as mismatch:
+                raise mismatch.inside(f".{name}") from None
         if seen != len(value):
             for name, item in value.items():
                 if name not in fields and item is not UNSET:
                     message = f"Object contains extra field `{name}` that is not in the validator."
-                    raise _failed(message, value, path, self, "Object")
+                    raise _Mismatch(value, self, message, "Object")
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -268,12 +292,17 @@ class RecordValidator(Validator):
                 f"known keys use v.object({{…}})."
             )
 
-    def _check(self, value: Any, tables: TableNames, path: str) -> None:
+    def _check(self, value: Any, tables: TableNames) -> None:
         if not isinstance(value, dict):
-            raise self._mismatch(value, path)
+            raise _Mismatch(value, self)
         for name, item in value.items():
-            self.keys._check(name, tables, f"{path}.keys()")
-            self.values._check(item, tables, f"{path}.values()")
+            step = ".keys()"
+            try:
+                self.keys._check(name, tables)
+                step = ".values()"
+                self.values._check(item, tables)
+            except _Mismatch as mismatch:
+                raise mismatch.inside(step) from None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -292,17 +321,17 @@ class UnionValidator(Validator):
     def __init__(self, *members: Validator) -> None:
         self.members = tuple(_required(member, "v.union(…)") for member in members)
 
-    def _check(self, value: Any, tables: TableNames, path: str) -> None:
+    def _check(self, value: Any, tables: TableNames) -> None:
         if len(self.members) == 1:
-            self.members[0]._check(value, tables, path)
+            self.members[0]._check(value, tables)
             return
         for member in self.members:
             try:
-                member._check(value, tables, path)
-            except ValidationFailed:
+                member._check(value, tables)
+            except _Mismatch:
                 continue
             return
-        raise self._mismatch(value, path)
+        raise _Mismatch(value, self)
 
     def to_json(self) -> dict[str, Any]:
         return {"type": "union", "value": [member.to_json() for member in self.members]}
@@ -321,8 +350,8 @@ class OptionalValidator(Validator):
             raise DefinitionError(f"v.optional(…) takes a validator, not {inner!r}.")
         self.inner: Validator = inner.inner if isinstance(inner, OptionalValidator) else inner
 
-    def _check(self, value: Any, tables: TableNames, path: str) -> None:
-        self.inner._check(value, tables, path)
+    def _check(self, value: Any, tables: TableNames) -> None:
+        self.inner._check(value, tables)
 
     def to_json(self) -> dict[str, Any]:
         return self.inner.to_json()
@@ -371,7 +400,7 @@ class ValidatorBuilder:
         return _Plain("null", "null", type(None))
 
     def bytes(self) -> Validator:
-        return _Plain("bytes", "bytes", cast(type, type(b"")))
+        return _Plain("bytes", "bytes", cast(type, bytes))
 
     def any(self) -> Validator:
         return _Any()
@@ -418,7 +447,7 @@ def validator_from_json(described: dict[str, Any]) -> Validator:
         return v.id(described["tableName"])
     if kind == "literal":
         value = described["value"]
-        return v.literal(Int64(value["$int64"]) if isinstance(value, dict) else value)
+        return v.literal(_int64_of(value["$integer"]) if isinstance(value, dict) else value)
     if kind == "array":
         return v.array(validator_from_json(described["value"]))
     if kind == "object":
@@ -428,6 +457,14 @@ def validator_from_json(described: dict[str, Any]) -> Validator:
     if kind == "union":
         return v.union(*(validator_from_json(member) for member in described["value"]))
     raise DefinitionError(f"There is no validator of type {kind!r}.")
+
+
+def _int64_text(number: Int64) -> str:
+    return base64.b64encode(int(number).to_bytes(8, "little", signed=True)).decode()
+
+
+def _int64_of(text: str) -> Int64:
+    return Int64(int.from_bytes(base64.b64decode(text), "little", signed=True))
 
 
 def _field_from_json(field: dict[str, Any]) -> Validator:
