@@ -69,7 +69,10 @@ class AppFunctionRunner:
 
     def execute(self, call: Call, snapshot: Snapshot) -> Reply:
         """See `host.FunctionRunner`."""
-        return execute(call, snapshot, self._generation)
+        try:
+            return execute(call, snapshot, self._generation)
+        finally:
+            guard.reset()  # a time limit may have struck while the guard was being left
 
     def close(self) -> None:
         """See `host.FunctionRunner`."""

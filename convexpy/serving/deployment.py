@@ -120,10 +120,12 @@ class Deployment:
         template, loaded = await self._supervisor.load(load)
         stage = _Stage(loaded.description, self._functions, self._actions)
         try:
-            await asyncio.gather(self._functions.stage(template), self._actions.stage(template))
-        except BaseException:
+            async with asyncio.TaskGroup() as staging:
+                staging.create_task(self._functions.stage(template))
+                staging.create_task(self._actions.stage(template))
+        except BaseException as error:
             stage.discard()
-            raise
+            raise error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error from None
         return await self._deployer.push(stage, self._generation)
 
     async def stop(self) -> None:

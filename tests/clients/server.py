@@ -43,6 +43,7 @@ class Server:
     ) -> None:
         port = free_port_pair()
         self.port = port
+        self.data = data
         self.url = f"http://127.0.0.1:{port}"
         self.site_url = f"http://127.0.0.1:{port + 1}"
         self._command = [
