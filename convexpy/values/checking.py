@@ -55,7 +55,7 @@ class Refusal(Exception):
         """The error for the user, once the path is complete."""
         where = ""
         if self._steps:
-            original = f" in original object {_clip(repr(whole))}" if self._names_whole else ""
+            original = f" in original object {_shown(whole)}" if self._names_whole else ""
             where = f" (present at path {''.join(reversed(self._steps))}{original})"
         return InvalidValue(self._before + where + self._after)
 
@@ -171,9 +171,9 @@ def is_field_name(name: str) -> bool:
 def refused_field_name(name: Any) -> Refusal:
     """Why a name cannot be a field's."""
     if type(name) is not str:
-        return Refusal(f"Field names are strings, not {_clip(repr(name))}", ".")
+        return Refusal(f"Field names are strings, not {_shown(name)}", ".")
     if name.startswith("$"):
-        return Refusal(f"Field {_clip(repr(name))} starts with a '$', which is reserved", ".")
+        return Refusal(f"Field {_shown(name)} starts with a '$', which is reserved", ".")
     if len(name) > FIELD_NAME_CHARS_MAX:
         return Refusal(f"Field {name[:40]!r}… is too long ({len(name)} > maximum {FIELD_NAME_CHARS_MAX})", ".")
     return Refusal(f"Field {name!r} has characters outside of printable ASCII", ".")
@@ -188,12 +188,16 @@ def _check_unicode(text: str) -> None:
 
 
 def _unsupported(value: Any) -> Refusal:
-    shown = "undefined" if value is UNSET else f"{type(value).__name__} {_clip(repr(value))}"
+    shown = "undefined" if value is UNSET else f"{type(value).__name__} {_shown(value)}"
     hint = " Turn it into a list." if isinstance(value, tuple | set | frozenset) else ""
     return Refusal(f"{shown} is not a supported Convex type", f".{hint}", names_whole=True)
 
 
-def _clip(text: str) -> str:
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # a class of the user's, or an int too long to print
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= 200 else text[:200] + "…"
 
 

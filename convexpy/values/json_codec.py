@@ -183,8 +183,11 @@ def _read_special(name: str, text: Any) -> Any:
         raise Refusal(f"Unknown special value {name[:40]!r}")
     try:
         raw = binascii.a2b_base64(text, strict_mode=True)
+        is_padded = len(text) % 4 == 0  # strict mode still lets a superfluous `=` through
     except (binascii.Error, TypeError, ValueError):
-        raise Refusal(f"{name} is no padded base64") from None
+        is_padded = False
+    if not is_padded:
+        raise Refusal(f"{name} is no padded base64")
     if name == "$bytes":
         return raw
     if len(raw) != 8:

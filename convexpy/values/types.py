@@ -74,6 +74,6 @@ def _closed(name: str) -> Any:
 for _name in (
     *("__add__", "__radd__", "__sub__", "__rsub__", "__mul__", "__rmul__", "__floordiv__", "__rfloordiv__"),
     *("__mod__", "__rmod__", "__pow__", "__neg__", "__pos__", "__abs__", "__and__", "__rand__", "__or__", "__ror__"),
-    *("__xor__", "__rxor__", "__lshift__", "__rshift__", "__invert__"),
+    *("__xor__", "__rxor__", "__lshift__", "__rlshift__", "__rshift__", "__rrshift__", "__rpow__", "__invert__"),
 ):
     setattr(Int64, _name, _closed(_name))
