@@ -71,10 +71,10 @@ class Run:
         """Namespaces by component path, those that this run has made included."""
         return {**self.transaction.catalog.namespaces, **self.new_namespaces}
 
-    def next_random(self) -> random.Random:
-        """A stream of random numbers that no other frame of this run has."""
+    def next_stream(self) -> bytes:
+        """The seed of random numbers that no other frame of this run has."""
         self._streams += 1
-        return random.Random(self.call.seed + self._streams.to_bytes(4, "big"))
+        return self.call.seed + self._streams.to_bytes(4, "big")
 
     def invoke(self, located: Located, args: dict[str, Any], *, is_top: bool) -> Any:
         """Validate, run and validate again one function of this transaction; the result is a copy."""
@@ -85,7 +85,7 @@ class Run:
         frame.check_args(args)
         kwargs = function.bind(args)
         ctx = QueryCtx(frame) if function.kind == "query" else MutationCtx(frame)
-        slot = guard.CallEnvironment(kind=function.kind, now_ms=self.now_ms, random=frame.random_source())
+        slot = _FrameEnvironment(frame)
         self.depth += 1
         try:
             with guard.call(slot), running(frame):
@@ -94,6 +94,22 @@ class Run:
             self.depth -= 1
             self.used_time = self.used_time or slot.used_time
         return frame.check_result(result)
+
+
+class _FrameEnvironment(guard.CallEnvironment):
+    """What the guard shows of a frame: its instant, and its random numbers when they are asked for."""
+
+    __slots__ = ("_frame",)
+
+    def __init__(self, frame: Frame) -> None:
+        self.kind = frame.function.kind
+        self.now_ms = frame.now_ms
+        self.used_time = False
+        self._frame = frame
+
+    @property
+    def random(self) -> random.Random:  # type: ignore[override]
+        return self._frame.random_source()
 
 
 class Frame:
@@ -113,7 +129,8 @@ class Frame:
         self.job_id = run.job_id
         self._is_top = is_top
         self._has_paginated = False
-        self._random = run.next_random()
+        self._stream = run.next_stream()
+        self._random: random.Random | None = None
 
     # --- identity, time, randomness
 
@@ -130,6 +147,9 @@ class Frame:
         return self.run.now_ms
 
     def random_source(self) -> random.Random:
+        """See `FunctionHost`. Made when first asked for: seeding costs more than many a function."""
+        if self._random is None:
+            self._random = random.Random(self._stream)
         return self._random
 
     # --- arguments and results
@@ -182,7 +202,7 @@ class Frame:
         marks = len(self.run.jobs), len(self.run.canceled_jobs)
         try:
             return self.run.invoke(located, arguments, is_top=False)
-        except Exception:
+        except BaseException:  # SystemExit too, and the time limit: whoever swallows them does not get the writes
             self.transaction.rollback(savepoint)
             del self.run.jobs[marks[0] :]
             del self.run.canceled_jobs[marks[1] :]

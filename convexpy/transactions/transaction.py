@@ -7,8 +7,8 @@ is an opaque number here.
 
 from __future__ import annotations
 
+import hashlib
 import math
-import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -61,7 +61,8 @@ class Transaction:
         self.is_unlimited = False
         self._snapshot = snapshot
         self._limits = limits
-        self._id_random = random.Random(b"ids" + seed)
+        self._seed = seed
+        self._ids_made = 0
         self._now_ms = now_ms
         self._next_creation_time = float(max(now_ms, snapshot.ts // 1_000_000 + 1))
         self._reads = ReadSet()
@@ -212,7 +213,9 @@ class Transaction:
 
     def new_id(self, table: TableInfo) -> bytes:
         """An id that no document has had, in rough order of time so that neighbours in time are neighbours on disk."""
-        return new_internal_id(self._id_random.randbytes(8), self._now_ms)
+        self._ids_made += 1
+        fresh = hashlib.blake2b(self._ids_made.to_bytes(4, "big"), key=self._seed, digest_size=8).digest()
+        return new_internal_id(fresh, self._now_ms)
 
     def insert(self, table: TableInfo, fields: Document, internal_id: bytes | None = None) -> str:
         """Add a document; returns its id. `fields` holds neither `_id` nor `_creationTime`."""
