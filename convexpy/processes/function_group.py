@@ -319,7 +319,8 @@ class FunctionGroup:
             else:
                 culprit.deaths += 1
                 if culprit.deaths > WORKER_DEATHS_PER_CALL_MAX:
-                    culprit.fail(culprit_id, f"The process that ran {call.path or call.kind} {reason}.", "died")
+                    # Its own doing, then: who runs failed calls again for good must not feed it worker after worker.
+                    culprit.fail(culprit_id, f"The process that ran {call.path or call.kind} {reason}.", "killed")
         back = []
         for job in jobs:
             job.runs += 1

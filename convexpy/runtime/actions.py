@@ -57,7 +57,7 @@ class ActionRunner:
                 located, kwargs = self._prepare(call)
                 value = await self._perform(run, located, kwargs, operations)
                 reply = Reply(id=call.id, is_ok=True, value=encode_as(value, call.format))
-            except (Exception, FunctionTimedOut) as error:
+            except (Exception, FunctionTimedOut, SystemExit, KeyboardInterrupt) as error:
                 failure = failure_of(error)
                 reply = Reply(
                     id=call.id,

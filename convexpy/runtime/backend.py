@@ -203,7 +203,8 @@ class RuntimeBackend:
 
         reply, _ = await self._run_committing(make_call, prefer)
         if reply.loss == "killed":
-            # The function hangs where no signal reaches it: it has failed, and is completed without being run.
+            # The function hangs where no signal reaches it, or ends its process: it has failed, and is completed
+            # without being run.
             preset = msgspec.msgpack.encode({"kind": "failed", "error": reply.error})
             reply, _ = await self._run_committing(make_call, prefer)
         self._report_call("job", job_id, "Scheduler", reply)

@@ -14,7 +14,6 @@ from convexpy.errors import (
     ArgumentsInvalid,
     ConvexpyError,
     FunctionNotFound,
-    FunctionTimedOut,
     InvalidRequest,
     InvalidValue,
 )
@@ -48,7 +47,7 @@ def execute(call: Call, snapshot: Snapshot, generation: Generation) -> Reply:
     with capturing(run.sink):
         try:
             reply = _KINDS[call.kind](run)
-        except (Exception, FunctionTimedOut) as error:
+        except BaseException as error:  # SystemExit and the like, and FunctionTimedOut, are the function's as well
             reply = _failed(run, error)
     reply.snapshot_ts = snapshot.ts
     reply.log_lines = [] if call.is_redacted else run.sink.finish()

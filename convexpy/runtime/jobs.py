@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from convexpy.errors import FunctionNotFound, FunctionTimedOut
+from convexpy.errors import FunctionNotFound
 from convexpy.functions.scheduling import Row, completion_row, finished_row
 from convexpy.runtime.execution import Run, job_hint
 from convexpy.runtime.failures import failure_of
@@ -66,7 +66,7 @@ def complete(run: Run, internal_id: bytes, row: Row, outcome: Outcome) -> None:
     try:
         located = run.resolver.in_namespace(callback["namespace"], callback["path"])
         run.invoke(located, {"context": callback["context"], "outcome": outcome, "job_id": row["_id"]}, is_top=False)
-    except (Exception, FunctionTimedOut) as error:
+    except BaseException as error:
         transaction.rollback(savepoint)
         del run.jobs[marks[0] :]
         del run.canceled_jobs[marks[1] :]
@@ -90,7 +90,7 @@ def _run_mutation(run: Run, row: Row) -> Outcome:
                 f"and actions can be scheduled."
             )
         return {"kind": "success", "value": run.invoke(located, row["args"][0], is_top=False)}
-    except (Exception, FunctionTimedOut) as error:
+    except BaseException as error:
         transaction.rollback(savepoint)
         run.jobs.clear()
         run.canceled_jobs.clear()

@@ -145,9 +145,10 @@ class LiveQueryCache:
         for reply in replies:
             if reply.loss == "overloaded":
                 raise Overloaded("Too many calls are waiting for a worker. Try again later.")
-            if reply.loss or reply.is_system_error:
+            if reply.loss == "died" or reply.is_system_error:
                 raise WorkerLost(reply.error)
-        snapshot_ts = replies[0].snapshot_ts if replies else self._publisher.published_ts
+        # One for all, but for runs that were cut off: they have none.
+        snapshot_ts = max((reply.snapshot_ts for reply in replies), default=0) or self._publisher.published_ts
         await self._publisher.wait_for(snapshot_ts)
         outcomes = [self._runner.outcome_of(request, reply) for request, reply in zip(requests, replies, strict=True)]
         return snapshot_ts, outcomes
@@ -272,9 +273,12 @@ class LiveQueryCache:
         entry.is_running = False
         entry.outcome = self._runner.outcome_of(entry.request, reply)
         entry.journal = reply.journal or entry.request.journal
-        entry.snapshot_ts = reply.snapshot_ts
-        entry.valid_until_ts = self._publisher.first_change_after(reply.snapshot_ts, reads)
-        entry.expires_at = self._environment.monotonic() + CLOCK_RESULT_SECONDS_MAX if reply.used_time else None
+        # Only a run that was cut off, or took its worker along, has no snapshot: it says how things are now.
+        entry.snapshot_ts = reply.snapshot_ts or self._publisher.published_ts
+        entry.valid_until_ts = self._publisher.first_change_after(entry.snapshot_ts, reads)
+        # Nor is it known what it read; who asks later has it tried again.
+        is_for_now = reply.used_time or reply.reads is None
+        entry.expires_at = self._environment.monotonic() + CLOCK_RESULT_SECONDS_MAX if is_for_now else None
         entry.size = (
             _ENTRY_OVERHEAD_BYTES + len(entry.outcome.value) + len(entry.request.args) + 100 * len(reads.ranges)
         )

@@ -133,7 +133,7 @@ def test_a_call_whose_worker_is_killed_runs_again_once(tmp_path: Path) -> None:
             await gate.release()
 
             assert lived.value == b'"lived"'
-            assert (died.loss, died.is_system_error) == ("died", True)
+            assert (died.loss, died.is_system_error) == ("killed", False)
             assert died.error == "The process that ran die was killed by SIGKILL."
             assert len(reports.having("was killed by SIGKILL while it ran die.")) == 2
             assert (await neighbour).value == b'"released"'
@@ -176,7 +176,7 @@ def test_queries_together_that_lose_their_worker_run_again_together(tmp_path: Pa
 
             replies = await pool.submit_together([call("echo", 1), call("die"), call("echo", 2)])
 
-            assert [reply.loss for reply in replies] == ["", "died", ""]
+            assert [reply.loss for reply in replies] == ["", "killed", ""]
             assert replies[0].snapshot_ts == replies[2].snapshot_ts
 
     run(main())

@@ -29,7 +29,8 @@ def add(ctx: MutationCtx, name: str, by: float = 1) -> float:
         ctx.db.insert("counters", {"name": name, "value": by})
         return by
     ctx.db.patch(row["_id"], {"value": row["value"] + by})
-    return row["value"] + by
+    value: float = row["value"] + by
+    return value
 
 
 def _row(ctx: QueryCtx | MutationCtx, name: str) -> Any:

@@ -1,11 +1,12 @@
 """Functions that do not come back, or take their process along."""
 
+import itertools
 import os
 import re
 import signal
 from typing import Any
 
-from convexpy import ActionCtx, MutationCtx, QueryCtx, action, mutation, query
+from convexpy import ActionCtx, MutationCtx, QueryCtx, action, internal, internal_mutation, mutation, query
 
 
 @query
@@ -21,7 +22,7 @@ def spin_stubbornly(ctx: QueryCtx) -> None:
     while True:
         try:
             spin.handler(ctx)
-        except Exception:  # noqa: BLE001, S112
+        except Exception:
             continue
 
 
@@ -34,9 +35,15 @@ def write_and_spin(ctx: MutationCtx, name: str) -> None:
 
 
 @query
-def hang_in_c(ctx: QueryCtx) -> bool:
-    """A pattern that backtracks for years inside one call of C, where no signal handler runs."""
+def backtrack(ctx: QueryCtx) -> bool:
+    """A pattern that backtracks for years."""
     return re.match(r"(a+)+$", "a" * 60 + "b") is not None
+
+
+@query
+def hang_in_c(ctx: QueryCtx) -> bool:
+    """Loop for ever inside one call of C that does not look for signals."""
+    return 1 in itertools.repeat(0)
 
 
 @query
@@ -101,3 +108,22 @@ async def block_the_loop(ctx: ActionCtx) -> None:
 async def answer(ctx: ActionCtx) -> str:
     """An action that behaves."""
     return "here"
+
+
+@mutation
+def schedule(ctx: MutationCtx, name: str) -> str:
+    """Have `write_and_leave` run by the scheduler."""
+    return ctx.scheduler.run_after(0, internal.runaway.write_and_leave_later, {"name": name})
+
+
+@internal_mutation
+def write_and_leave_later(ctx: MutationCtx, name: str) -> None:
+    """See `write_and_leave`."""
+    write_and_leave.handler(ctx, name)
+
+
+@query
+def scheduled(ctx: QueryCtx, job: str) -> Any:
+    """The state of what `schedule` has scheduled."""
+    row = ctx.db.system.get(job)
+    return None if row is None else row["state"]

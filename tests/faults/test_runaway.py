@@ -1,0 +1,194 @@
+"""Functions that loop, hang, hoard or die: a clear error for their caller, and nobody else notices."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.clients.server import Server
+from tests.faults.conftest import APP
+from tests.faults.convex_client import http, sync_client
+from tests.faults.processes import processes_of
+
+TIMEOUT_SECONDS = 0.3
+ACTION_TIMEOUT_SECONDS = 1.0
+MEMORY_BYTES = 128 * 1024 * 1024
+TIMED_OUT = f"Function execution timed out (maximum duration: {TIMEOUT_SECONDS:g}s)"
+
+
+@pytest.fixture(scope="module")
+def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Small limits, so that what runs into them does so soon."""
+    limits = {
+        "timeout_seconds": TIMEOUT_SECONDS,
+        "action_timeout_seconds": ACTION_TIMEOUT_SECONDS,
+        "memory_bytes": MEMORY_BYTES,
+    }
+    options = tuple(word for name, value in limits.items() for word in ("--limit", f"{name}={value}"))
+    server = Server(APP, tmp_path_factory.mktemp("data"), options=options)
+    server.start()
+    yield server
+    server.stop()
+
+
+def run_beside_others(server: Server, kind: str, path: str, args: dict[str, Any] | None = None) -> str:
+    """Make the call, and others for as long as it runs; the error it ends with."""
+
+    async def others(misbehaving: asyncio.Task[dict[str, Any]]) -> int:
+        served = 0
+        async with http(server.port) as connection:
+            while not misbehaving.done():
+                await connection.value("mutation", "counters:add", {"name": f"beside {path}"})
+                served += 1
+            assert await connection.value("query", "counters:read", {"name": f"beside {path}"}) == served
+        return served
+
+    async def run() -> tuple[dict[str, Any], int]:
+        async with http(server.port) as connection, asyncio.timeout(30):
+            misbehaving = asyncio.create_task(connection.call(kind, path, args or {}))
+            served = await others(misbehaving)
+            return misbehaving.result(), served
+
+    outcome, served = asyncio.run(run())
+    assert outcome["status"] == "error", outcome
+    assert served > 0
+    text: str = outcome["errorMessage"]
+    return text
+
+
+def read(server: Server, name: str) -> float:
+    async def call() -> float:
+        async with http(server.port) as connection:
+            value: float = await connection.value("query", "counters:read", {"name": name})
+            return value
+
+    return asyncio.run(call())
+
+
+@pytest.mark.parametrize("path", ["runaway:spin", "runaway:spin_stubbornly", "runaway:backtrack"])
+def test_an_endless_loop_is_told_its_limit_and_where_it_was(strict_server: Server, path: str) -> None:
+    """The soft limit is raised where the loop is, so the worker lives on."""
+    workers = processes_of(strict_server.pid)["cvx-function"]
+
+    text = run_beside_others(strict_server, "query", path)
+
+    assert TIMED_OUT in text
+    assert "runaway.py" in text
+    assert processes_of(strict_server.pid)["cvx-function"] == workers
+
+
+def test_an_endless_loop_in_a_mutation_leaves_no_write(strict_server: Server) -> None:
+    """What it wrote before goes with it."""
+    text = run_beside_others(strict_server, "mutation", "runaway:write_and_spin", {"name": "spun"})
+
+    assert TIMED_OUT in text
+    assert read(strict_server, "spun") == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "args"),
+    [
+        ("query", "runaway:leave", {}),
+        ("mutation", "runaway:write_and_leave", {"name": "left"}),
+        ("query", "runaway:die_by_signal", {}),
+    ],
+)
+def test_a_function_that_kills_its_process_is_named(
+    strict_server: Server, kind: str, path: str, args: dict[str, Any]
+) -> None:
+    """It runs once more on another worker, since the first may have died of something else; then it is to blame."""
+    text = run_beside_others(strict_server, kind, path, args)
+
+    reason = "was killed by SIGKILL" if "signal" in path else "ended with status 3"
+    assert f"The process that ran {path} {reason}." in text
+    assert read(strict_server, "left") == 0
+
+
+def test_a_function_may_not_signal_processes(strict_server: Server) -> None:
+    """Not even its own."""
+    text = run_beside_others(strict_server, "query", "runaway:kill_itself")
+
+    assert "Can't use os.kill() in queries and mutations. Please consider using an action." in text
+
+
+def test_a_hang_inside_c_is_killed_at_the_hard_limit(strict_server: Server) -> None:
+    """No signal handler runs there, so the server ends the worker, and does not try the call again."""
+    text = run_beside_others(strict_server, "query", "runaway:hang_in_c")
+
+    assert TIMED_OUT in text
+
+
+def test_a_function_that_takes_all_memory_gets_an_error(strict_server: Server) -> None:
+    """The limit is the worker's own; its successor has all of it again."""
+    text = run_beside_others(strict_server, "query", "runaway:hoard")
+
+    assert "Python execution ran out of memory" in text or "MemoryError" in text
+    assert read(strict_server, "nobody") == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"), [("runaway:exit_politely", "SystemExit"), ("runaway:recurse", "RecursionError")]
+)
+def test_what_python_raises_is_an_error_of_the_call(strict_server: Server, path: str, expected: str) -> None:
+    """The worker lives on."""
+    workers = processes_of(strict_server.pid)["cvx-function"]
+
+    text = run_beside_others(strict_server, "query", path)
+
+    assert expected in text
+    assert processes_of(strict_server.pid)["cvx-function"] == workers
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("runaway:leave_action", "The process that ran runaway:leave_action ended with status 3."),
+        ("runaway:block_the_loop", f"Function execution timed out (maximum duration: {ACTION_TIMEOUT_SECONDS:g}s)"),
+    ],
+)
+def test_an_action_may_end_its_worker(strict_server: Server, path: str, expected: str) -> None:
+    """The next action runs in another."""
+    text = run_beside_others(strict_server, "action", path)
+
+    async def next_action() -> Any:
+        async with http(strict_server.port) as connection:
+            return await connection.value("action", "runaway:answer", {})
+
+    assert expected in text
+    assert asyncio.run(next_action()) == "here"
+
+
+def test_a_scheduled_function_that_kills_its_process_has_failed(strict_server: Server) -> None:
+    """It is not run again and again: two workers have died in it, then its row says so."""
+
+    async def schedule() -> Any:
+        async with http(strict_server.port) as connection, sync_client(strict_server.port) as client:
+            job = await connection.value("mutation", "runaway:schedule", {"name": "scheduled"})
+            await client.subscribe(0, "runaway:scheduled", {"job": job})
+            return await client.value(0, lambda state: state["kind"] not in ("pending", "inProgress"))
+
+    state = asyncio.run(schedule())
+
+    assert state["kind"] == "failed"
+    assert "ended with status 3" in state["error"]
+    assert read(strict_server, "scheduled") == 0
+
+
+def test_subscribers_of_a_query_that_kills_its_process_are_told(strict_server: Server) -> None:
+    """The query has failed as far as they are concerned; their other queries go on."""
+
+    async def watch() -> tuple[dict[str, Any], Any]:
+        async with http(strict_server.port) as connection, sync_client(strict_server.port) as client:
+            await client.subscribe(0, "counters:read", {"name": "beside a crash"})
+            await client.subscribe(1, "runaway:leave", {})
+            failed = await client.until(1, lambda result: result["type"] == "QueryFailed")
+            await connection.value("mutation", "counters:add", {"name": "beside a crash"})
+            return failed, await client.value(0, lambda value: value == 1)
+
+    failed, value = asyncio.run(watch())
+
+    assert "The process that ran runaway:leave ended with status 3." in failed["errorMessage"]
+    assert value == 1
