@@ -72,9 +72,9 @@ class Reply(Struct, array_like=True, kw_only=True):
     is_system_error: bool = False  # not the function's fault: may be retried, never shown
     user_seconds: float = 0.0
     kind: str = ""  # the function's own kind, "" where it was not found
-    # Set by the pool when no worker answered. "killed": the function's fault, so it is not repeated: it was killed at the
-    # hard limit, or two workers died in it; a job then runs again with preset_outcome. "died": there was no worker for
-    # it, or an action's worker died. "overloaded": too many calls wait.
+    # Set by the pool when no worker answered. "killed": it was killed at the hard limit, or two workers died in it;
+    # that is the function's fault, so it is not repeated, and a job runs again with preset_outcome. "died": there was
+    # no worker for it, or an action's worker died. "overloaded": too many calls wait.
     loss: Loss = ""
 
     @property

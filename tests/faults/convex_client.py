@@ -93,7 +93,7 @@ class SyncClient:
     def __init__(self, socket: ClientConnection, session: str) -> None:
         self.socket = socket
         self.session = session
-        self.results: dict[int, Any] = {}
+        self.results: dict[int, dict[str, Any]] = {}
         self._version = 0
 
     async def send(self, **message: Any) -> None:
@@ -130,9 +130,9 @@ class SyncClient:
 
     async def until(self, query_id: int, is_it: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The first result of a query that fits: the modification that brought it."""
-        while query_id not in self.results or not is_it(self.results[query_id]):
+        while (result := self.results.get(query_id)) is None or not is_it(result):
             await self.next()
-        return self.results[query_id]
+        return result
 
     async def value(self, query_id: int, is_it: Callable[[Any], bool]) -> Any:
         """The first value of a query that fits."""
@@ -148,9 +148,7 @@ class SyncClient:
 
 
 @contextlib.asynccontextmanager
-async def sync_client(
-    port: int, session: str | None = None, connection_count: int = 0
-) -> AsyncIterator[SyncClient]:
+async def sync_client(port: int, session: str | None = None, connection_count: int = 0) -> AsyncIterator[SyncClient]:
     """A session for the length of a block."""
     async with connect(f"ws://127.0.0.1:{port}{CLIENT_PATH}", max_size=None, compression=None) as socket:
         client = SyncClient(socket, session or str(uuid.uuid4()))

@@ -48,9 +48,9 @@ def test_a_thousand_subscribers_cost_one_run_a_change(server: Server) -> None:
 
     before, after = asyncio.run(fan_out())
 
-    assert [line for line in before if "watched" in line] == [
-        "[Q(counters:read_aloud)] [LOG] watched is read as 0"
-    ], before
+    assert [line for line in before if "watched" in line] == ["[Q(counters:read_aloud)] [LOG] watched is read as 0"], (
+        before
+    )
     assert [line for line in after if "watched" in line] == ["[Q(counters:read_aloud)] [LOG] watched is read as 1"]
 
 

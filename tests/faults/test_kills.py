@@ -77,7 +77,9 @@ class _Round:
         self._victim = victim
         self._name = str(uuid.UUID(int=chance.getrandbits(128)))
         self._kill_at = chance.randrange(1, KILL_AFTER_CALLS_MAX)
-        self._begin_at = sorted(chance.randrange(self._kill_at + CALLS_AFTER_THE_KILL) for _ in range(chance.randint(2, 5)))
+        self._begin_at = sorted(
+            chance.randrange(self._kill_at + CALLS_AFTER_THE_KILL) for _ in range(chance.randint(2, 5))
+        )
         self._acknowledged: list[str] = []
         self._progress = asyncio.Condition()
         self._is_over = False
@@ -199,7 +201,9 @@ class _Round:
         runs = [f"run {number}" for number in range(len(self._begin_at))]
         async with sync_client(self._server.port) as client:
             await client.subscribe(0, "chores:states", {"round": self._name})
-            states = await client.value(0, lambda states: all(state["kind"] != "inProgress" for state in states.values()))
+            states = await client.value(
+                0, lambda states: all(state["kind"] != "inProgress" for state in states.values())
+            )
         async with http(self._server.port) as connection:
             left = await connection.value("query", "chores:effects", {"round": self._name})
         counts = Counter((effect["run"], effect["step"]) for effect in left)
@@ -222,5 +226,3 @@ class _Round:
         with contextlib.suppress(ProcessLookupError):
             found = {name: len(pids) for name, pids in processes_of(self._server.pid).items()}
         assert found == {"cvx-committer": 1, "cvx-template": 1, "cvx-function": 2, "cvx-action": 1}
-
-

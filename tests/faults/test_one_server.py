@@ -18,7 +18,7 @@ REFUSAL_SECONDS_MAX = 30
 
 def start_second(mode: str, data: Path, port: int) -> subprocess.CompletedProcess[str]:
     """A start that is refused; returns when the process has ended."""
-    command = [Path(sys.executable).with_name("convexpy"), mode, APP, "--data", data]
+    command = [str(Path(sys.executable).with_name("convexpy")), mode, str(APP), "--data", str(data)]
     ports = ["--port", str(port), "--site-port", str(port + 1)]
     return subprocess.run([*command, *ports], capture_output=True, text=True, timeout=REFUSAL_SECONDS_MAX)
 

@@ -192,3 +192,21 @@ def test_subscribers_of_a_query_that_kills_its_process_are_told(strict_server: S
 
     assert "The process that ran runaway:leave ended with status 3." in failed["errorMessage"]
     assert value == 1
+
+
+def test_a_workflow_gets_over_a_step_that_kills_its_process(strict_server: Server) -> None:
+    """The step has failed, with nothing of its writes left; the handler decides what to do about it."""
+    name = {"round": "falls", "run": "stumbler"}
+
+    async def run() -> tuple[dict[str, Any], list[dict[str, str]]]:
+        async with http(strict_server.port) as connection, sync_client(strict_server.port) as client:
+            await connection.value("mutation", "chores:begin_to_stumble", name)
+            await client.subscribe(0, "chores:states", {"round": "falls"})
+            states = await client.value(0, lambda states: states["stumbler"]["kind"] != "inProgress")
+            return states["stumbler"], await connection.value("query", "chores:effects", {"round": "falls"})
+
+    state, effects = asyncio.run(run())
+
+    assert (state["kind"], state["result"]) == ("completed", "got up")
+    assert effects == [{"run": "stumbler", "step": "last"}]
+    assert read(strict_server, "stumbler") == 0

@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-from convexpy_workflow import Retry, Step, WorkflowManager
+from convexpy_workflow import Retry, Step, StepFailed, WorkflowManager
 
 from convexpy import (
     ActionCtx,
@@ -75,3 +75,21 @@ def effects(ctx: QueryCtx, round: str) -> list[dict[str, str]]:
     """What the steps of a round have left."""
     rows = ctx.db.query("effects").with_index("by_round", round=round).collect()
     return [{"run": row["run"], "step": row["step"]} for row in rows]
+
+
+@workflow.define(args={"round": v.string(), "run": v.string()}, returns=v.string())
+async def stumble(step: Step, round: str, run: str) -> str:
+    """A step that ends its process is a failed step, which the handler gets over."""
+    try:
+        await step.run_mutation(internal.runaway.write_and_leave_later, {"name": run})
+    except StepFailed:
+        await step.run_mutation(internal.chores.leave, {"round": round, "run": run, "step": "last"})
+        return "got up"
+    return "never fell"
+
+
+@mutation
+def begin_to_stumble(ctx: MutationCtx, round: str, run: str) -> None:
+    """Start a run of `stumble`."""
+    started = workflow.start(ctx, internal.chores.stumble, {"round": round, "run": run})
+    ctx.db.insert("runs", {"round": round, "name": run, "workflow": started})
