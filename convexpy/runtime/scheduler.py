@@ -29,7 +29,8 @@ from convexpy.transactions.commit_messages import Committed
 from convexpy.transactions.system_tables import QUEUES
 
 TIMER_SECONDS_MAX = 60.0  # the wall clock may step; it is asked again after so long
-RETRY_SECONDS = 1.0  # after a run that failed for the server's own reasons
+RETRY_SECONDS = 1.0  # after a run that failed for the server's own reasons; doubled each time
+RETRY_SECONDS_MAX = 60.0
 FORGET_SECONDS = 3600.0
 QUEUES_MAX = 10_000
 LOST_ACTION = {"kind": "failed", "error": "Transient error while executing action"}
@@ -246,13 +247,16 @@ class JobScheduler:
     async def _run_row(self, hint: JobHint, prefer: int | None) -> dict[str, Any]:
         """The row's transaction; repeated while the server itself cannot run it."""
         self._running += 1
+        delay_seconds = RETRY_SECONDS
         try:
             while True:
                 try:
                     return await self._runner.run_job(hint.id, prefer)
                 except ConvexpyError as error:
                     self._report(f"A scheduled function could not be run and is tried again: {error}")
-                    await asyncio.sleep(RETRY_SECONDS)
+                    await asyncio.sleep(delay_seconds)
+                    # An `on_complete` that ends its process costs workers each time.
+                    delay_seconds = min(2 * delay_seconds, RETRY_SECONDS_MAX)
         finally:
             self._running -= 1
 
