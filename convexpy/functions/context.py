@@ -100,15 +100,19 @@ class ActionHost(Protocol):
 
     def perform_blocking(self, operation: str, reference: Any, payload: dict[str, Any]) -> Any: ...
 
+    def read_clock_ms(self) -> float:
+        """Milliseconds since the epoch, now."""
+
 
 class _ActionCtx:
     """What both kinds of action have in common; `perform` gives an awaitable in one, the answer itself in the other."""
 
     def __init__(self, host: ActionHost, perform: Perform) -> None:
         self._perform = perform
+        self._read_clock_ms = host.read_clock_ms
         self.auth = Auth(lambda: None, lambda: host.identity)
         self.random = random.SystemRandom()
-        self.scheduler = ActionScheduler(perform)
+        self.scheduler = ActionScheduler(perform, host.read_clock_ms)
 
     @property
     def db(self) -> Any:
@@ -119,11 +123,11 @@ class _ActionCtx:
 
     def now_ms(self) -> int:
         """Milliseconds since the epoch, now."""
-        return int(_now_ms())
+        return int(self._read_clock_ms())
 
     def now(self) -> datetime:
         """Now, as an aware datetime in UTC."""
-        return datetime.now(UTC)
+        return datetime.fromtimestamp(self._read_clock_ms() / 1000, UTC)
 
     def run_query(self, function: Any, args: Args | None = None) -> Any:
         """Run a query at the latest snapshot."""
@@ -155,8 +159,9 @@ class BlockingActionCtx(_ActionCtx):
 class ActionScheduler:
     """`ctx.scheduler` of actions: takes effect at once, whatever becomes of the action. Awaited in `async def` ones."""
 
-    def __init__(self, perform: Perform) -> None:
+    def __init__(self, perform: Perform, read_clock_ms: Callable[[], float]) -> None:
         self._perform = perform
+        self._read_clock_ms = read_clock_ms
 
     def run_after(
         self,
@@ -170,7 +175,8 @@ class ActionScheduler:
         queue: str | None = None,
     ) -> Any:
         """See `Scheduler.run_after`; gives the id of the row."""
-        return self._schedule(_now_ms() + delay_ms(delay), function, args, on_complete, context, lane, queue)
+        due_ms = self._read_clock_ms() + delay_ms(delay)
+        return self._schedule(due_ms, function, args, on_complete, context, lane, queue)
 
     def run_at(
         self,
@@ -184,7 +190,8 @@ class ActionScheduler:
         queue: str | None = None,
     ) -> Any:
         """See `Scheduler.run_at`; gives the id of the row."""
-        return self._schedule(instant_ms(when, int(_now_ms())), function, args, on_complete, context, lane, queue)
+        due_ms = instant_ms(when, int(self._read_clock_ms()))
+        return self._schedule(due_ms, function, args, on_complete, context, lane, queue)
 
     def cancel(self, job_id: str) -> Any:
         """See `Scheduler.cancel`."""
@@ -209,7 +216,3 @@ class ActionScheduler:
             "queue": queue,
         }
         return self._perform("schedule", function, payload)
-
-
-def _now_ms() -> float:
-    return datetime.now(UTC).timestamp() * 1000

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from convexpy.environment import Environment, RealEnvironment
 from convexpy.errors import CalledFunctionFailed, ConvexError, FunctionTimedOut
 from convexpy.functions.context import ActionCtx, BlockingActionCtx
 from convexpy.runtime.execute import decode_arguments, locate_call
@@ -44,9 +45,10 @@ class Operations(Protocol):
 class ActionRunner:
     """Runs the actions of one worker process, many side by side."""
 
-    def __init__(self, generation: Generation, store: LmdbStore) -> None:
+    def __init__(self, generation: Generation, store: LmdbStore, environment: Environment | None = None) -> None:
         self._generation = generation
         self._store = store
+        self.environment = environment or RealEnvironment()
 
     async def run(self, call: Call, operations: Operations) -> Reply:
         """Run a call to its end; every error of the action is a reply. Cancelling this cancels the action."""
@@ -122,6 +124,10 @@ class _Host:
         """See `context.ActionHost`."""
         encoded = self._encode(operation, reference, payload)
         return _result(self._operations.operation_blocking(self._run.call.id, operation, encoded))
+
+    def read_clock_ms(self) -> float:
+        """See `context.ActionHost`."""
+        return self._runner.environment.now_ns() / 1e6
 
     def create_handle(self, reference: Any) -> str:
         """See `running.RunningCall`."""

@@ -96,9 +96,28 @@ class _RoutedHandler(logging.Handler):
 
 def install() -> None:
     """Route this process's standard output and root logger; once a worker process, never in the server."""
-    if isinstance(sys.stdout, _RoutedStream):
-        return
+    if not isinstance(sys.stdout, _RoutedStream):
+        _route()
+
+
+@contextmanager
+def installed() -> Iterator[None]:
+    """Route them for the body only, in a process that has other things to print."""
+    stream, root = sys.stdout, logging.getLogger()
+    level = root.level
+    handler = _route()
+    try:
+        yield
+    finally:
+        sys.stdout = stream
+        root.removeHandler(handler)
+        root.setLevel(level)
+
+
+def _route() -> logging.Handler:
     sys.stdout = _RoutedStream(sys.stdout)  # type: ignore[arg-type]
     root = logging.getLogger()
-    root.addHandler(_RoutedHandler())
+    handler = _RoutedHandler()
+    root.addHandler(handler)
     root.setLevel(logging.DEBUG)
+    return handler

@@ -68,12 +68,23 @@ class _Queue:
 
 
 class JobScheduler:
-    """The one scheduler of a deployment. Implements `backend.JobSink`."""
+    """The one scheduler of a deployment. Implements `backend.JobSink`.
 
-    def __init__(self, runner: JobRunner, environment: Environment, report: Callable[[str], None]) -> None:
+    Args:
+        timer_seconds_max: how long to trust the wall clock; a clock that never steps may be trusted for ever.
+    """
+
+    def __init__(
+        self,
+        runner: JobRunner,
+        environment: Environment,
+        report: Callable[[str], None],
+        timer_seconds_max: float = TIMER_SECONDS_MAX,
+    ) -> None:
         self._runner = runner
         self._environment = environment
         self._report = report
+        self._timer_seconds_max = timer_seconds_max
         self._queues: dict[str, _Queue] = {}
         self._lanes: dict[str, deque[Callable[[], None]]] = {}  # who waits; present while one of the lane runs
         self._running = 0  # transactions, not actions
@@ -111,7 +122,7 @@ class JobScheduler:
         for hint in jobs:
             self._add(self._queue(hint.queue), hint)
         if jobs:
-            self._wake_soon()
+            self.wake_soon()
 
     def take_commits(self, commits: list[Committed]) -> None:
         """Notice changes of queue limits."""
@@ -157,16 +168,17 @@ class JobScheduler:
             self._queue(name)
         for name, queue in self._queues.items():
             queue.limit = limits.get(name)
-        self._wake_soon()
+        self.wake_soon()
 
     async def _load_more(self, queue: _Queue) -> None:
         # From the start of the index: rows that are held already are known, and are passed over.
         await self._load(queue, None)
-        self._wake_soon()
+        self.wake_soon()
 
     # --- starting
 
-    def _wake_soon(self) -> None:
+    def wake_soon(self) -> None:
+        """Look in the next step of the loop what is due."""
         if not self._is_wake_due:
             self._is_wake_due = True
             asyncio.get_running_loop().call_soon(self._wake)
@@ -195,7 +207,7 @@ class JobScheduler:
             self._timer.cancel()
             self._timer = None
         if next_due_ns is not None and self._running < SCHEDULED_RUNS_IN_FLIGHT_MAX:
-            delay = min(max(0.0, (next_due_ns - now_ns) / 1e9), TIMER_SECONDS_MAX)
+            delay = min(max(0.0, (next_due_ns - now_ns) / 1e9), self._timer_seconds_max)
             self._timer = asyncio.get_running_loop().call_later(delay, self._wake)
 
     def _start(self, queue: _Queue, hint: JobHint) -> None:
@@ -242,7 +254,7 @@ class JobScheduler:
                 self._running_actions -= 1
                 if self._waiting_actions and not self._is_stopped:
                     self._begin(*self._waiting_actions.popleft())
-            self._wake_soon()
+            self.wake_soon()
 
     async def _run_row(self, hint: JobHint, prefer: int | None) -> dict[str, Any]:
         """The row's transaction; repeated while the server itself cannot run it."""

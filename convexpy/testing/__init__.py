@@ -1,0 +1,5 @@
+"""The real runtime in one process and one thread, for tests of apps and components."""
+
+from convexpy.testing.backend import TestBackend as TestBackend
+from convexpy.testing.client import TestClient as TestClient
+from convexpy.testing.clock import ManualClock as ManualClock
