@@ -212,7 +212,7 @@ def completion_row(row: Row, job_id: str, outcome: Row, now_ms: int) -> Row:
 
 def finished_row(row: Row, state: Row, now_ms: int) -> Row:
     """The row once its function has run, failed or been canceled."""
-    kept = {name: value for name, value in row.items() if name != "pending_queue"}
+    kept = {name: value for name, value in row.items() if name not in ("pending_queue", "running")}
     return {**kept, "state": state, "completedTime": float(now_ms), "finished_ms": now_ms}
 
 

@@ -106,9 +106,10 @@ class Deployer:
             if not reply.ok:
                 raise InvalidRequest(f"before_push of component {path!r} failed: {reply.error}")
             found: Any = decode_json(reply.value) or {}
-            findings += found.get("findings", [])
+            own = found.get("findings", [])
+            findings += own
             if found.get("refuse"):
-                raise InvalidRequest(f"Component {path!r} refuses this push: {'; '.join(found['findings'])}")
+                raise InvalidRequest(f"Component {path!r} refuses this push: {'; '.join(own) or 'it gives no reason'}")
         return findings
 
     async def _drop_entries(self, keyspaces: list[int]) -> None:

@@ -12,7 +12,6 @@ import msgspec
 
 from convexpy.errors import (
     ArgumentsInvalid,
-    ConvexpyError,
     FunctionNotFound,
     InvalidRequest,
     InvalidValue,
@@ -118,7 +117,8 @@ def locate_call(run: Run, kind: str) -> Located:
     call = run.call
     instance = run.generation.application.instances.get(call.component)
     function: Function | None = None if instance is None else instance.functions.get(call.path)
-    if instance is None or function is None or (function.visibility != "public" and not call.is_internal_allowed):
+    is_hidden = call.component != "" or function is None or function.visibility != "public"
+    if instance is None or function is None or (is_hidden and not call.is_internal_allowed):
         if call.is_internal_allowed:
             raise FunctionNotFound(
                 f"Could not find function for '{call.path}'. Did you forget to run `npx convex dev`?"
@@ -142,7 +142,6 @@ def decode_arguments(call: Call) -> dict[str, Any]:
 
 def _failed(run: Run, error: BaseException) -> Reply:
     call = run.call
-    is_ours = isinstance(error, AssertionError | ConvexpyError) and not isinstance(error, InvalidRequest)
     failure = failure_of(error)
     return Reply(
         id=call.id,
@@ -152,5 +151,5 @@ def _failed(run: Run, error: BaseException) -> Reply:
         else failure.client_text(call.request_id, call.is_redacted),
         error_data=failure.encoded_data(call.format),
         reads=run.transaction.reads() if call.kind in ("query", "system") else None,
-        is_system_error=call.kind in ("job", "system") and not is_ours,
+        is_system_error=call.kind in ("job", "system") and not isinstance(error, InvalidRequest),
     )

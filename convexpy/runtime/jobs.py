@@ -41,7 +41,12 @@ def run_job(run: Run) -> dict[str, Any]:
     if row is None or row["state"]["kind"] != "pending":
         return {"kind": "gone"}
     if row.get("is_action"):
-        return _begin_action(run, internal_id, row)
+        try:
+            located = run.resolver.in_namespace(row["target"]["namespace"], row["target"]["path"])
+        except FunctionNotFound as error:
+            complete(run, internal_id, row, {"kind": "failed", "error": str(error)})
+            return {"kind": "done"}
+        return _begin_action(run, internal_id, row, located.instance.path)
     preset = run.call.preset_outcome
     outcome = _run_mutation(run, row) if preset is None else msgspec.msgpack.decode(preset)
     if "retry" in row and outcome["kind"] == "failed":
@@ -102,16 +107,15 @@ def _run_mutation(run: Run, row: Row) -> Outcome:
         return outcome
 
 
-def _begin_action(run: Run, internal_id: bytes, row: Row) -> dict[str, Any]:
+def _begin_action(run: Run, internal_id: bytes, row: Row, component: str) -> dict[str, Any]:
     kept = {name: value for name, value in row.items() if name != "pending_queue"}
     run.transaction.replace(
         SCHEDULED_FUNCTIONS, internal_id, {**kept, "state": {"kind": "inProgress"}, "running": True}
     )
-    target = row["target"]
     return {
         "kind": "action",
-        "component": run.resolver.instance_of(target["namespace"]).path,
-        "path": target["path"],
+        "component": component,
+        "path": row["target"]["path"],
         "args": encode_json(row["args"][0]),
     }
 
