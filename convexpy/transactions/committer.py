@@ -80,11 +80,13 @@ class Committer:
                 if self.last_ts != before:
                     transaction.put(LAST_COMMIT_TS, encode_ts(self.last_ts), db=self._store.meta)
                     self._trim_log(transaction)
-        except StoreError as error:
+        except Exception as error:
             self._generation = generation
             self.last_ts = before
             # The log holds keys of commits that never were; forgetting all of it is safe, it only costs retries.
             self._write_log = WriteLog(before, WRITE_LOG_KEYS_MAX)
+            if not isinstance(error, StoreError):
+                raise
             return [_refused(request_id, error) for request_id, _ in requests]
         self._write_log.forget_before(self._environment.now_ns() - WRITE_LOG_SECONDS_MAX * 10**9)
         return outcomes
@@ -132,15 +134,19 @@ class Committer:
 
     def _trim_log(self, transaction: Any) -> None:
         log = self._store.log
-        facts = transaction.stat(log)
-        pages = facts["branch_pages"] + facts["leaf_pages"] + facts["overflow_pages"]
-        is_too_large = pages * facts["psize"] > LOG_RETENTION_BYTES
         oldest_kept = encode_ts(max(0, self._environment.now_ns() - LOG_RETENTION_SECONDS * 10**9))
+        latest = encode_ts(self.last_ts)
         with transaction.cursor(db=log) as cursor:
             for _ in range(LOG_TRIM_ROWS_PER_COMMIT):
-                if not cursor.first() or not (is_too_large or cursor.key() < oldest_kept):
+                if not cursor.first() or cursor.key() == latest:
+                    return
+                if cursor.key() >= oldest_kept and _bytes_of(transaction.stat(log)) <= LOG_RETENTION_BYTES:
                     return
                 cursor.delete()
+
+
+def _bytes_of(facts: dict[str, int]) -> int:
+    return (facts["branch_pages"] + facts["leaf_pages"] + facts["overflow_pages"]) * facts["psize"]
 
 
 def _refused(request_id: int, error: Exception) -> Refused:
