@@ -195,10 +195,11 @@ class RuntimeBackend:
             ConvexpyError: it could not be run or committed now; nothing has changed.
         """
         preset: bytes | None = None
+        is_deferred = False
 
         def make_call() -> Call:
             call = self._bare_call("job", job_id, b"")
-            call.preset_outcome = preset
+            call.preset_outcome, call.is_completion_deferred = preset, is_deferred
             return call
 
         reply, _ = await self._run_committing(make_call, prefer)
@@ -206,6 +207,9 @@ class RuntimeBackend:
             # The function hangs where no signal reaches it, or ends its process: it has failed, and is completed
             # without being run.
             preset = msgspec.msgpack.encode({"kind": "failed", "error": reply.error})
+            reply, _ = await self._run_committing(make_call, prefer)
+        if reply.loss == "killed":
+            is_deferred = True  # so it was its on_complete that hangs
             reply, _ = await self._run_committing(make_call, prefer)
         self._report_call("job", job_id, "Scheduler", reply)
         result: dict[str, Any] = self._system_result(reply)
@@ -226,13 +230,17 @@ class RuntimeBackend:
             ConvexpyError: it refused, or could not be run or committed; nothing has changed.
         """
         args = msgspec.msgpack.encode(payload)
+        is_deferred = False
 
         def make_call() -> Call:
             call = self._bare_call("system", name, args)
-            call.job_id = job_id
+            call.job_id, call.is_completion_deferred = job_id, is_deferred
             return call
 
         reply, _ = await self._run_committing(make_call, prefer, is_staged)
+        if reply.loss == "killed":
+            is_deferred = True  # the on_complete of an action hangs: it becomes a row of its own
+            reply, _ = await self._run_committing(make_call, prefer, is_staged)
         return self._system_result(reply)
 
     def _system_result(self, reply: Reply) -> Any:

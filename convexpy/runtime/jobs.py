@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from convexpy.errors import FunctionNotFound
+from convexpy.errors import FunctionNotFound, LimitExceeded
 from convexpy.functions.scheduling import Row, completion_row, finished_row
 from convexpy.runtime.execution import Run, job_hint
 from convexpy.runtime.failures import failure_of
@@ -69,6 +69,8 @@ def complete(run: Run, internal_id: bytes, row: Row, outcome: Outcome) -> None:
     transaction.usage = Usage()
     run.generation.restart_clock()
     try:
+        if run.call.is_completion_deferred:
+            raise LimitExceeded("on_complete ran beyond its time limit, or ended its process")
         located = run.resolver.in_namespace(callback["namespace"], callback["path"])
         run.invoke(located, {"context": callback["context"], "outcome": outcome, "job_id": row["_id"]}, is_top=False)
     except BaseException as error:

@@ -38,6 +38,7 @@ class Call(Struct, array_like=True, kw_only=True):
     journal: str | None = None
     is_redacted: bool = False  # production: texts of ordinary errors stay here
     preset_outcome: bytes | None = None  # kind "job" after a hard kill: skip the function, complete with this outcome
+    is_completion_deferred: bool = False  # kind "job" after another one: its on_complete becomes a row of its own
     job_id: str | None = None  # the scheduled function that this call runs for
 
 
