@@ -16,6 +16,7 @@ import msgspec
 from convexpy.environment import Environment, RealEnvironment
 from convexpy.errors import CalledFunctionFailed, ConvexError, FunctionTimedOut
 from convexpy.functions.context import ActionCtx, BlockingActionCtx
+from convexpy.functions.running import running
 from convexpy.runtime.execute import decode_arguments, locate_call
 from convexpy.runtime.execution import Frame, Run
 from convexpy.runtime.failures import failure_of
@@ -23,7 +24,6 @@ from convexpy.runtime.generation import Generation
 from convexpy.runtime.log_capture import capturing
 from convexpy.runtime.messages import Call, Reply
 from convexpy.runtime.resolution import Located
-from convexpy.functions.running import running
 from convexpy.storage.lmdb_store import LmdbStore
 from convexpy.transactions.transaction import Transaction
 from convexpy.values import decode_json, encode_as, encode_json

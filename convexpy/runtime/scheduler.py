@@ -51,12 +51,13 @@ class JobRunner(Protocol):
 class _Queue:
     """The earliest pending rows of one queue, and how many of its functions run."""
 
-    __slots__ = ("heap", "horizon_ns", "is_loading", "known", "limit", "name", "running")
+    __slots__ = ("again", "heap", "horizon_ns", "is_loading", "known", "limit", "name", "running")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.heap: list[tuple[int, str, JobHint]] = []
-        self.known: set[str] = set()
+        self.known: set[str] = set()  # in the heap, waiting for a lane, or running
+        self.again: dict[str, JobHint] = {}  # rows that their own run has made pending once more
         self.running = 0
         self.limit: int | None = None
         self.horizon_ns: int | None = None  # rows due later are only in the index; None: all are in memory
@@ -120,7 +121,11 @@ class JobScheduler:
     def take_jobs(self, jobs: list[JobHint], canceled: list[str]) -> None:
         """See `backend.JobSink`. A canceled row is found to be so when it is due."""
         for hint in jobs:
-            self._add(self._queue(hint.queue), hint)
+            queue = self._queue(hint.queue)
+            if hint.id in queue.known:
+                queue.again[hint.id] = hint
+            else:
+                self._add(queue, hint)
         if jobs:
             self.wake_soon()
 
@@ -250,6 +255,8 @@ class JobScheduler:
         finally:
             queue.running -= 1
             queue.known.discard(hint.id)
+            if (again := queue.again.pop(hint.id, None)) is not None:
+                self._add(queue, again)
             if hint.is_action:
                 self._running_actions -= 1
                 if self._waiting_actions and not self._is_stopped:

@@ -246,6 +246,10 @@ class TestBackend(TestClient):
         finally:
             self._job_environment.is_held = True
 
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine to its end on the backend's loop, for tests of this package."""
+        return self._run(lambda: work)
+
     def _run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         with log_capture.installed():
             return self._loop.run(work())

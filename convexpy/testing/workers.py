@@ -1,6 +1,6 @@
 """Function workers and the committer without processes: the same `execute` and `commit`, called in steps of the loop.
 
-Calls that are submitted in one step run on one state of the database, and what they commit is one batch, so transactions
+Calls that are submitted in one step run on one state of the database, and what they commit is one batch: transactions
 race here as they do on several cores, in an order that the same test always repeats.
 """
 

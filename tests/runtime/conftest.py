@@ -1,0 +1,54 @@
+"""Apps for the tests of calls and of the scheduler, each on a fresh deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from convexpy.functions.application import Application, load_application
+from convexpy.testing import TestBackend
+
+HERE = Path(__file__).parent
+WriteProject = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def calls_application() -> Application:
+    """Functions to be called; loaded once, for loading is not what is tested."""
+    return load_application(HERE / "calls_app")
+
+
+@pytest.fixture(scope="session")
+def jobs_application() -> Application:
+    """Functions that schedule and are scheduled."""
+    return load_application(HERE / "jobs_app")
+
+
+@pytest.fixture
+def backend(calls_application: Application) -> Iterator[TestBackend]:
+    """A deployment of calls_app."""
+    with TestBackend(calls_application) as backend:
+        yield backend
+
+
+@pytest.fixture
+def jobs(jobs_application: Application) -> Iterator[TestBackend]:
+    """A deployment of jobs_app."""
+    with TestBackend(jobs_application) as backend:
+        yield backend
+
+
+@pytest.fixture
+def write_project(tmp_path: Path) -> WriteProject:
+    """Writes a project folder: `write_project(schema="…", things="…")` gives one with schema.py and things.py."""
+
+    def write(**modules: str) -> Path:
+        folder = tmp_path / "project"
+        folder.mkdir(exist_ok=True)
+        for name, source in modules.items():
+            (folder / f"{name}.py").write_text(source)
+        return folder
+
+    return write

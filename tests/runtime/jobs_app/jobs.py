@@ -1,0 +1,122 @@
+"""Functions that are scheduled, and functions that schedule."""
+
+import asyncio
+from typing import Any
+
+from convexpy import (
+    ActionCtx,
+    ConvexError,
+    MutationCtx,
+    QueryCtx,
+    internal,
+    internal_action,
+    internal_mutation,
+    internal_query,
+    mutation,
+    v,
+)
+
+
+@internal_mutation(args={"text": v.string()})
+def record(ctx: MutationCtx, text: str) -> str:
+    ctx.db.insert("events", {"text": text, "at": ctx.now_ms(), "who": ctx.auth.get_user_identity()})
+    return text.upper()
+
+
+@internal_mutation(args={"text": v.string()})
+def record_then_fail(ctx: MutationCtx, text: str) -> None:
+    record(ctx, text)
+    ctx.scheduler.run_after(0, internal.jobs.record, {"text": "scheduled by who failed"})
+    raise ConvexError({"text": text})
+
+
+@internal_mutation(args={})
+def increment(ctx: MutationCtx) -> None:
+    row = ctx.db.query("counters").first()
+    if row is None:
+        ctx.db.insert("counters", {"value": 1})
+    else:
+        ctx.db.patch(row["_id"], {"value": row["value"] + 1})
+
+
+@internal_mutation(args={"context": v.any(), "outcome": v.any(), "job_id": v.id("_scheduled_functions")})
+def complete(ctx: MutationCtx, context: Any, outcome: Any, job_id: str) -> None:
+    ctx.db.insert("completions", {"context": context, "outcome": outcome, "job": job_id, "at": ctx.now_ms()})
+    if ctx.db.query("broken").first() is not None:
+        ctx.scheduler.run_after(0, internal.jobs.record, {"text": "scheduled by a failing completion"})
+        raise ValueError("the completion is broken")
+
+
+@internal_mutation(args={"id": v.string()})
+def cancel(ctx: MutationCtx, id: str) -> None:
+    ctx.scheduler.cancel(id)
+
+
+@internal_mutation(args={})
+def cancel_itself(ctx: MutationCtx) -> None:
+    for row in ctx.db.system.query("_scheduled_functions"):
+        ctx.scheduler.cancel(row["_id"])
+
+
+@internal_mutation(args={})
+def schedule_and_fail(ctx: MutationCtx) -> None:
+    ctx.scheduler.run_after(0, internal.jobs.record, {"text": "never"})
+    raise ValueError("after scheduling")
+
+
+@mutation(args={})
+def schedule_in_failing_child(ctx: MutationCtx) -> None:
+    ctx.scheduler.run_after(0, record, {"text": "kept"})
+    try:
+        ctx.run_mutation(schedule_and_fail)
+    except ValueError:
+        ctx.scheduler.run_after(0, record, {"text": "kept too"})
+
+
+@internal_mutation(args={"times": v.number()})
+def schedule_itself(ctx: MutationCtx, times: float) -> None:
+    record(ctx, f"{times:g}")
+    if times > 0:
+        ctx.scheduler.run_after(3600, schedule_itself, {"times": times - 1})
+
+
+@internal_mutation(args={})
+def schedule_for_ever(ctx: MutationCtx) -> None:
+    ctx.scheduler.run_after(1, schedule_for_ever)
+
+
+@internal_query(args={})
+def look(ctx: QueryCtx) -> None:
+    return None
+
+
+@internal_action(args={"text": v.string(), "seconds": v.number()})
+async def work(ctx: ActionCtx, text: str, seconds: float) -> str:
+    """Takes some time between two marks."""
+    await ctx.run_mutation(record, {"text": f"{text} begins"})
+    await asyncio.sleep(seconds)
+    await ctx.run_mutation(record, {"text": f"{text} ends"})
+    return text
+
+
+@internal_action(args={})
+async def fail_in_action(ctx: ActionCtx) -> None:
+    raise ConvexError("the action")
+
+
+@internal_action(args={"seconds": v.number()})
+async def sleep_and_schedule(ctx: ActionCtx, seconds: float) -> None:
+    await asyncio.sleep(seconds)
+    await ctx.scheduler.run_after(5, record, {"text": "late"})
+    await ctx.run_mutation(schedule_one)
+
+
+@internal_mutation(args={})
+def schedule_one(ctx: MutationCtx) -> None:
+    ctx.scheduler.run_after(0, record, {"text": "by its mutation"})
+
+
+@internal_action(args={})
+async def schedule_then_fail_in_action(ctx: ActionCtx) -> None:
+    await ctx.scheduler.run_after(1, record, {"text": "scheduled all the same"})
+    raise ValueError("afterwards")

@@ -1,0 +1,523 @@
+"""Scheduled functions: when they run, how often, and what becomes of their outcome. Source: runtime-semantics 5.1."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from convexpy import ConvexpyError, internal
+from convexpy.runtime import scheduler as scheduler_module
+from convexpy.testing import TestBackend
+
+Row = dict[str, Any]
+
+
+def schedule(jobs: TestBackend, delay: Any, function: Any, args: Row | None = None, **options: Any) -> str:
+    """Schedule in a mutation of its own; the id of the row."""
+    return jobs.run(lambda ctx: ctx.scheduler.run_after(delay, function, args, **options))
+
+
+def say(jobs: TestBackend, delay: Any, text: str, **options: Any) -> str:
+    return schedule(jobs, delay, internal.jobs.record, {"text": text}, **options)
+
+
+def events(jobs: TestBackend) -> list[str]:
+    """What has been recorded, in the order in which it was."""
+    return jobs.run(lambda ctx: [row["text"] for row in ctx.db.query("events")])
+
+
+def row_of(jobs: TestBackend, job: str) -> Row | None:
+    return jobs.run(lambda ctx: ctx.db.system.get(job))
+
+
+def state_of(jobs: TestBackend, job: str) -> Row:
+    row = row_of(jobs, job)
+    assert row is not None
+    return dict(row["state"])
+
+
+def completions(jobs: TestBackend) -> list[Row]:
+    return jobs.run(lambda ctx: ctx.db.query("completions").collect())
+
+
+def runs_of(jobs: TestBackend, kind: str) -> int:
+    return sum(call.kind == kind for call in jobs.calls)
+
+
+# --- when
+
+
+def test_a_function_runs_when_it_is_due_and_not_before(jobs: TestBackend) -> None:
+    job = say(jobs, 10, "now")
+    jobs.advance(9.999)
+    assert (events(jobs), state_of(jobs, job)) == ([], {"kind": "pending"})
+
+    jobs.advance(0.001)
+
+    row = row_of(jobs, job)
+    assert row is not None
+    assert events(jobs) == ["now"]
+    assert row["state"] == {"kind": "success"}
+    assert row["name"] == "jobs.js:record" and row["args"] == [{"text": "now"}]
+    assert row["completedTime"] == row["scheduledTime"] == jobs.clock.now_ms()
+
+
+def test_delay_zero_is_right_after_the_commit(jobs: TestBackend) -> None:
+    say(jobs, 0, "at once")
+    jobs.advance()
+
+    assert events(jobs) == ["at once"]
+
+
+def test_functions_run_in_the_order_of_their_times_each_at_its_own(jobs: TestBackend) -> None:
+    start = jobs.clock.now_ms()
+    for delay in (30, 10, timedelta(seconds=20), 0.5):
+        say(jobs, delay, str(delay))
+    jobs.advance(60)
+
+    rows = jobs.run(lambda ctx: ctx.db.query("events").collect())
+    assert [row["at"] - start for row in rows] == [500, 10_000, 20_000, 30_000]
+
+
+def test_run_at_takes_instants_and_one_in_the_past_is_now(jobs: TestBackend) -> None:
+    def write(ctx: Any) -> None:
+        ctx.scheduler.run_at(jobs.clock.now() + timedelta(seconds=5), internal.jobs.record, {"text": "datetime"})
+        ctx.scheduler.run_at(jobs.clock.now_ms() / 1000 + 6, internal.jobs.record, {"text": "seconds"})
+        ctx.scheduler.run_at(datetime(2024, 1, 1, tzinfo=UTC), internal.jobs.record, {"text": "past"})
+
+    jobs.run(write)
+    jobs.advance(0)
+    assert events(jobs) == ["past"]
+
+    jobs.advance(5)
+    assert events(jobs) == ["past", "datetime"]
+
+    jobs.run_all_scheduled()
+    assert events(jobs) == ["past", "datetime", "seconds"]
+
+
+def test_a_chain_runs_to_its_end_in_days_of_manual_time(jobs: TestBackend) -> None:
+    begun = jobs.clock.now()
+    schedule(jobs, 0, internal.jobs.schedule_itself, {"times": 30})
+    jobs.run_all_scheduled()
+
+    assert len(events(jobs)) == 31
+    assert timedelta(hours=30) <= jobs.clock.now() - begun < timedelta(hours=30, seconds=1)
+
+
+def test_a_chain_without_an_end_is_noticed(jobs: TestBackend) -> None:
+    schedule(jobs, 0, internal.jobs.schedule_for_ever)
+
+    with pytest.raises(RuntimeError, match="50 scheduled functions have run, and there are more"):
+        jobs.run_all_scheduled(functions_max=50)
+
+
+@pytest.mark.parametrize(
+    ("delay", "problem"),
+    [
+        (-1, "non-negative"),
+        (math.nan, "non-negative"),
+        (math.inf, "non-negative"),
+        ("5", "non-negative"),
+        (6 * 365 * 86400, "more than 5 years"),
+    ],
+)
+def test_a_wrong_delay_is_refused_at_the_call(jobs: TestBackend, delay: Any, problem: str) -> None:
+    with pytest.raises(ConvexpyError, match=problem):
+        say(jobs, delay, "never")
+
+
+@pytest.mark.parametrize(
+    ("when", "problem"),
+    [
+        (datetime(2025, 1, 1), "aware datetime"),  # noqa: DTZ001 - it is what is refused
+        ("tomorrow", "aware datetime or epoch seconds"),
+        (1_735_689_600_000, "divide _creationTime by 1000"),
+    ],
+)
+def test_a_wrong_instant_is_refused_at_the_call(jobs: TestBackend, when: Any, problem: str) -> None:
+    with pytest.raises(ConvexpyError, match=problem):
+        jobs.run(lambda ctx: ctx.scheduler.run_at(when, internal.jobs.record, {"text": "never"}))
+
+
+@pytest.mark.parametrize(
+    ("function", "problem"),
+    [
+        ("jobs:nowhere", "Attempted to schedule function at nonexistent path: "),
+        (internal.jobs.look, "Unsupported function type: jobs:look is a query"),
+    ],
+)
+def test_what_cannot_be_scheduled_is_refused_at_the_call(jobs: TestBackend, function: Any, problem: str) -> None:
+    with pytest.raises(ConvexpyError, match=problem):
+        schedule(jobs, 0, function)
+
+
+def test_a_mutation_schedules_at_most_a_thousand(jobs: TestBackend) -> None:
+    def write(ctx: Any, count: int) -> None:
+        for _ in range(count):
+            ctx.scheduler.run_after(3600, internal.jobs.increment)
+
+    jobs.run(lambda ctx: write(ctx, 1000))
+    with pytest.raises(ConvexpyError, match=r"Too many functions scheduled by this mutation \(limit: 1000\)"):
+        jobs.run(lambda ctx: write(ctx, 1001))
+
+    assert len(jobs.run(lambda ctx: ctx.db.system.query("_scheduled_functions").collect())) == 1000
+
+
+# --- whether
+
+
+def test_a_mutation_that_fails_has_scheduled_nothing(jobs: TestBackend) -> None:
+    with pytest.raises(ConvexpyError, match="after scheduling"):
+        jobs.mutation(internal.jobs.schedule_and_fail)
+    jobs.run_all_scheduled()
+
+    assert events(jobs) == []
+    assert jobs.run(lambda ctx: ctx.db.system.query("_scheduled_functions").collect()) == []
+
+
+def test_a_failing_child_takes_its_jobs_along(jobs: TestBackend) -> None:
+    jobs.mutation("jobs:schedule_in_failing_child")
+    jobs.run_all_scheduled()
+
+    assert events(jobs) == ["kept", "kept too"]
+    assert runs_of(jobs, "job") == 2
+
+
+def test_an_action_schedules_at_once_whatever_becomes_of_it(jobs: TestBackend) -> None:
+    with pytest.raises(ConvexpyError, match="afterwards"):
+        jobs.action(internal.jobs.schedule_then_fail_in_action)
+    jobs.advance(1)
+
+    assert events(jobs) == ["scheduled all the same"]
+
+
+def test_jobs_that_race_each_take_effect_once(jobs: TestBackend) -> None:
+    """All are due at once and read the same counter, so most lose and run again."""
+    ids = [schedule(jobs, 1, internal.jobs.increment) for _ in range(20)]
+    jobs.advance(1)
+
+    assert jobs.run(lambda ctx: ctx.db.query("counters").unique()["value"]) == 20
+    assert {state_of(jobs, job)["kind"] for job in ids} == {"success"}
+    assert jobs.runtime.conflicts > 0
+
+
+def test_a_failed_mutation_is_not_run_again_and_leaves_only_its_error(jobs: TestBackend) -> None:
+    job = schedule(jobs, 0, internal.jobs.record_then_fail, {"text": "boom"})
+    jobs.run_all_scheduled()
+
+    state = state_of(jobs, job)
+    assert events(jobs) == []
+    assert state["kind"] == "failed"
+    assert state["error"].startswith('Uncaught ConvexError: {"text":"boom"}')
+    assert runs_of(jobs, "job") == 1
+
+
+def test_nobody_is_logged_in_in_a_scheduled_function(jobs: TestBackend) -> None:
+    ann = jobs.with_identity({"subject": "ann"})
+    ann.mutation("jobs:schedule_in_failing_child")
+    jobs.run_all_scheduled()
+
+    assert jobs.run(lambda ctx: [row["who"] for row in ctx.db.query("events")]) == [None, None]
+
+
+def test_pending_functions_survive_a_restart(jobs: TestBackend) -> None:
+    say(jobs, 10, "after the restart")
+    jobs.restart()
+    jobs.advance(10)
+
+    assert events(jobs) == ["after the restart"]
+
+
+def test_rows_beyond_what_is_held_in_memory_run_too(jobs: TestBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the earliest rows of a queue are held; the others are read from the index when those have run."""
+    monkeypatch.setattr(scheduler_module, "SCHEDULER_ROWS_IN_MEMORY_MAX", 4)
+    start = jobs.clock.now_ms()
+    delays = [(number * 7) % 30 for number in range(30)]
+    for delay in delays:
+        say(jobs, delay, str(delay))
+    jobs.restart()
+    for delay in delays:
+        say(jobs, delay + 30, str(delay + 30))
+    jobs.advance(60)
+
+    rows = jobs.run(lambda ctx: ctx.db.query("events").collect())
+    assert sorted(int(row["text"]) for row in rows) == list(range(60))
+    assert all(row["at"] - start == int(row["text"]) * 1000 for row in rows)
+
+
+def test_finished_rows_go_after_a_week_and_pending_ones_never(jobs: TestBackend) -> None:
+    done, pending = say(jobs, 0, "done"), say(jobs, timedelta(days=30), "pending")
+    jobs.advance(timedelta(days=6, hours=22))
+    assert row_of(jobs, done) is not None
+
+    jobs.advance(timedelta(hours=4))
+
+    assert row_of(jobs, done) is None
+    assert state_of(jobs, pending) == {"kind": "pending"}
+
+
+# --- cancel
+
+
+def test_a_canceled_function_never_runs(jobs: TestBackend) -> None:
+    job = say(jobs, 5, "never")
+    jobs.mutation(internal.jobs.cancel, {"id": job})
+    jobs.run_all_scheduled()
+
+    assert events(jobs) == []
+    assert state_of(jobs, job) == {"kind": "canceled"}
+
+
+def test_canceling_what_has_run_changes_nothing(jobs: TestBackend) -> None:
+    job = say(jobs, 0, "done")
+    jobs.advance()
+    before = row_of(jobs, job)
+    jobs.mutation(internal.jobs.cancel, {"id": job})
+
+    assert row_of(jobs, job) == before
+
+
+def test_a_scheduled_cancel_that_races_with_the_start_leaves_one_outcome(jobs: TestBackend) -> None:
+    """Both are due at once: either it ran and succeeded, or it was canceled and did not run."""
+    job = say(jobs, 1, "raced")
+    schedule(jobs, 1, internal.jobs.cancel, {"id": job})
+    jobs.advance(1)
+
+    assert (state_of(jobs, job)["kind"], events(jobs)) in (("success", ["raced"]), ("canceled", []))
+
+
+def test_a_mutation_cannot_cancel_itself(jobs: TestBackend) -> None:
+    job = schedule(jobs, 0, internal.jobs.cancel_itself)
+    jobs.advance()
+
+    assert "A mutation cannot cancel itself" in state_of(jobs, job)["error"]
+
+
+@pytest.mark.parametrize("id", ["junk", "of another table"])
+def test_canceling_takes_ids_of_scheduled_functions_only(jobs: TestBackend, id: str) -> None:
+    other = jobs.run(lambda ctx: ctx.db.insert("events", {"text": "x"}))
+
+    with pytest.raises(ConvexpyError, match="Invalid argument `id` for `scheduler.cancel`"):
+        jobs.run(lambda ctx: ctx.scheduler.cancel(id if id == "junk" else other))
+
+
+def test_what_a_canceled_action_schedules_is_born_canceled(jobs: TestBackend) -> None:
+    """By itself and by the mutations that it calls; the action runs on."""
+    job = schedule(jobs, 0, internal.jobs.sleep_and_schedule, {"seconds": 10})
+    jobs.advance(5)
+    assert state_of(jobs, job) == {"kind": "inProgress"}
+
+    jobs.mutation(internal.jobs.cancel, {"id": job})
+    jobs.run_all_scheduled()
+
+    rows = jobs.run(lambda ctx: ctx.db.system.query("_scheduled_functions").collect())
+    assert events(jobs) == []
+    assert len(rows) == 3
+    assert {row["state"]["kind"] for row in rows} == {"canceled"}
+
+
+def test_a_server_starts_after_a_running_action_was_canceled(jobs: TestBackend) -> None:
+    job = schedule(jobs, 0, internal.jobs.work, {"text": "a", "seconds": 100})
+    jobs.advance(1)
+    jobs.mutation(internal.jobs.cancel, {"id": job})
+    jobs.restart()
+
+    assert state_of(jobs, job) == {"kind": "canceled"}
+    assert jobs.action(internal.jobs.work, {"text": "b", "seconds": 1}) == "b"
+
+
+# --- actions
+
+
+def test_an_action_runs_once_and_its_row_says_how_far_it_is(jobs: TestBackend) -> None:
+    job = schedule(jobs, 0, internal.jobs.work, {"text": "a", "seconds": 10})
+    jobs.advance(9)
+    assert (events(jobs), state_of(jobs, job)) == (["a begins"], {"kind": "inProgress"})
+
+    jobs.advance(1)
+
+    assert (events(jobs), state_of(jobs, job)) == (["a begins", "a ends"], {"kind": "success"})
+
+
+def test_an_action_that_was_running_when_the_server_died_is_not_run_again(jobs: TestBackend) -> None:
+    options = {"on_complete": internal.jobs.complete, "context": "c"}
+    plain = schedule(jobs, 0, internal.jobs.work, {"text": "a", "seconds": 10})
+    schedule(jobs, 0, internal.jobs.work, {"text": "b", "seconds": 10}, **options)
+    jobs.advance(5)
+    jobs.restart()
+    jobs.run_all_scheduled()
+
+    assert sorted(events(jobs)) == ["a begins", "b begins"]
+    assert state_of(jobs, plain) == {"kind": "failed", "error": "Transient error while executing action"}
+    assert [row["outcome"] for row in completions(jobs)] == [
+        {"kind": "failed", "error": "Transient error while executing action"}
+    ]
+
+
+def test_an_action_that_takes_too_long_has_failed(jobs: TestBackend) -> None:
+    job = schedule(jobs, 0, internal.jobs.work, {"text": "a", "seconds": 10_000})
+    jobs.run_all_scheduled()
+
+    assert "Function execution timed out (maximum duration: 600s)" in state_of(jobs, job)["error"]
+
+
+# --- on_complete
+
+
+def test_success_is_delivered_in_the_transaction_of_the_function(jobs: TestBackend) -> None:
+    """One run of one job did both, and the row is gone with it."""
+    job = say(jobs, 2, "done", on_complete=internal.jobs.complete, context={"n": 1})
+    jobs.advance(2)
+
+    (row,) = completions(jobs)
+    assert (row["context"], row["outcome"], row["job"]) == ({"n": 1}, {"kind": "success", "value": "DONE"}, job)
+    assert runs_of(jobs, "job") == 1
+    assert row_of(jobs, job) is None
+
+
+def test_a_conflict_runs_function_and_completion_again_together(jobs: TestBackend) -> None:
+    for _ in range(10):
+        schedule(jobs, 1, internal.jobs.increment, on_complete=internal.jobs.complete, context=None)
+    jobs.advance(1)
+
+    assert jobs.runtime.conflicts > 0
+    assert jobs.run(lambda ctx: ctx.db.query("counters").unique()["value"]) == 10
+    assert len(completions(jobs)) == 10
+
+
+def test_failure_is_delivered_without_the_writes_of_the_function(jobs: TestBackend) -> None:
+    schedule(jobs, 0, internal.jobs.record_then_fail, {"text": "x"}, on_complete=internal.jobs.complete)
+    jobs.run_all_scheduled()
+
+    (row,) = completions(jobs)
+    assert row["outcome"]["kind"] == "failed"
+    assert row["outcome"]["error"].startswith('Uncaught ConvexError: {"text":"x"}')
+    assert row["outcome"]["data"] == {"text": "x"}
+    assert events(jobs) == []
+
+
+def test_a_cancel_is_delivered_once(jobs: TestBackend) -> None:
+    job = say(jobs, 60, "never", on_complete=internal.jobs.complete, context=5)
+    jobs.mutation(internal.jobs.cancel, {"id": job})
+    jobs.mutation(internal.jobs.cancel, {"id": job})
+    jobs.run_all_scheduled()
+
+    assert [(row["job"], row["outcome"], row["context"]) for row in completions(jobs)] == [
+        (job, {"kind": "canceled"}, 5)
+    ]
+    assert events(jobs) == []
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "outcome"),
+    [
+        (internal.jobs.work, {"text": "a", "seconds": 3}, {"kind": "success", "value": "a"}),
+        (internal.jobs.fail_in_action, {}, {"kind": "failed", "data": "the action"}),
+    ],
+)
+def test_the_outcome_of_an_action_is_delivered(jobs: TestBackend, function: Any, args: Row, outcome: Row) -> None:
+    schedule(jobs, 0, function, args, on_complete=internal.jobs.complete)
+    jobs.run_all_scheduled()
+
+    (row,) = completions(jobs)
+    assert outcome.items() <= row["outcome"].items()
+
+
+def test_a_running_action_that_is_canceled_delivers_only_that(jobs: TestBackend) -> None:
+    job = schedule(jobs, 0, internal.jobs.work, {"text": "a", "seconds": 10}, on_complete=internal.jobs.complete)
+    jobs.advance(5)
+    jobs.mutation(internal.jobs.cancel, {"id": job})
+    jobs.run_all_scheduled()
+
+    assert [row["outcome"] for row in completions(jobs)] == [{"kind": "canceled"}]
+    assert events(jobs) == ["a begins", "a ends"]
+
+
+def test_a_broken_completion_is_tried_again_until_it_is_mended(jobs: TestBackend) -> None:
+    """The function's own effect stands from the first; what is owed waits as a row, longer each time, and shows why."""
+    start = jobs.clock.now_ms()
+    broken = jobs.run(lambda ctx: ctx.db.insert("broken", {}))
+    say(jobs, 0, "done", on_complete=internal.jobs.complete, context="c")
+    jobs.advance(10)
+
+    (pending,) = jobs.run(lambda ctx: ctx.db.system.query("_scheduled_functions").collect())
+    attempts = [call for call in jobs.calls if call.kind == "job"]
+    assert events(jobs) == ["done"] and completions(jobs) == []
+    assert pending["name"] == "jobs.js:complete" and pending["state"] == {"kind": "pending"}
+    assert len(attempts) == 5, "at 0, 0.5, 1.5, 3.5 and 7.5 seconds"
+    assert pending["scheduledTime"] == start + 15_500
+    assert all("the completion is broken" in "\n".join(call.log_lines) for call in attempts)
+
+    jobs.run(lambda ctx: ctx.db.delete(broken))
+    jobs.run_all_scheduled()
+
+    assert [(row["context"], row["outcome"]["kind"]) for row in completions(jobs)] == [("c", "success")]
+    assert events(jobs) == ["done"]
+
+
+# --- lanes and queues
+
+
+def test_a_lane_runs_one_at_a_time_in_order_of_due_time(jobs: TestBackend) -> None:
+    """So they never lose to one another, though all are due at once."""
+    jobs.mutation(internal.jobs.record, {"text": "the tables are there"})
+    jobs.mutation(internal.jobs.increment)
+    for number in range(10):
+        schedule(jobs, 1, internal.jobs.increment, lane="counter")
+        say(jobs, 1 + number / 1000, str(number), lane="texts")
+    jobs.advance(2)
+
+    assert jobs.run(lambda ctx: ctx.db.query("counters").unique()["value"]) == 11
+    assert jobs.runtime.conflicts == 0
+    assert events(jobs)[1:] == [str(number) for number in range(10)]
+
+
+def test_actions_of_a_lane_run_side_by_side(jobs: TestBackend) -> None:
+    for text in "ab":
+        args = {"text": text, "seconds": 10}
+        schedule(jobs, 0, internal.jobs.work, args, lane="x", on_complete=internal.jobs.complete)
+    jobs.advance(10)
+
+    assert sorted(events(jobs)) == ["a begins", "a ends", "b begins", "b ends"]
+    assert len(completions(jobs)) == 2
+
+
+def test_a_queue_runs_as_many_as_its_limit_which_may_change(jobs: TestBackend) -> None:
+    def begun() -> int:
+        return sum(text.endswith("begins") for text in events(jobs))
+
+    def limit(number: int) -> None:
+        jobs.run(lambda ctx: ctx.scheduler.set_queue_limit("slow", number))
+        jobs.advance()
+
+    limit(2)
+    for number in range(8):
+        schedule(jobs, 0, internal.jobs.work, {"text": str(number), "seconds": 100}, queue="slow")
+    say(jobs, 0, "not in the queue")
+    jobs.advance(1)
+    assert begun() == 2 and "not in the queue" in events(jobs)
+
+    limit(5)
+    assert begun() == 5
+
+    limit(0)
+    jobs.run_all_scheduled()
+    assert begun() == 5, "a paused queue finishes what runs and starts nothing"
+
+    jobs.restart()
+    jobs.advance(1)
+    assert begun() == 5, "the limit is a row, so it is still there"
+
+    limit(1)
+    jobs.run_all_scheduled()
+    assert begun() == 8
+
+
+@pytest.mark.parametrize("limit", [-1, 1.5, True, "3"])
+def test_a_limit_is_a_count(jobs: TestBackend, limit: Any) -> None:
+    with pytest.raises(ConvexpyError, match="The limit of a queue is an integer of at least 0"):
+        jobs.run(lambda ctx: ctx.scheduler.set_queue_limit("q", limit))
