@@ -14,7 +14,14 @@ from typing import Any
 from convexpy.errors import DefinitionError, InvalidRequest
 from convexpy.functions.components import ComponentDefinition, define_app
 from convexpy.functions.definitions import Function
-from convexpy.functions.discovery import Discovered, discover, import_module, import_package, import_project
+from convexpy.functions.discovery import (
+    Discovered,
+    discover,
+    import_module,
+    import_package,
+    import_project,
+    restoring_modules,
+)
 from convexpy.functions.schema import SchemaDefinition
 
 
@@ -40,6 +47,7 @@ class Application:
         self.name = name
         self.instances = instances
         self.module_files = sorted({file for found in parts.values() for file in found.files})
+        self._source_hash = _hash_of(parts)
         self._homes = {
             function: (definition, function.path)
             for definition, found in parts.items()
@@ -60,15 +68,25 @@ class Application:
         return home
 
     def describe(self) -> dict[str, Any]:
-        """Plain data for the server: source hash, instances, functions with validators, schemas."""
-        digest = hashlib.sha256()
-        for file in self.module_files:
-            digest.update(str(file).encode() + b"\0" + file.read_bytes() + b"\0")
+        """Plain data for the server: source hash, instances, functions with validators, schemas.
+
+        The hash is of the sources that were imported, and of their names below their packages: it says nothing of
+        where these lie, nor of what has become of the files.
+        """
         return {
-            "hash": digest.hexdigest(),
+            "hash": self._source_hash,
             "name": self.name,
             "instances": {path: _describe(instance) for path, instance in self.instances.items()},
         }
+
+
+def _hash_of(parts: dict[ComponentDefinition, Discovered]) -> str:
+    digest = hashlib.sha256()
+    for definition, found in parts.items():
+        digest.update(f"{definition.functions or ''}\0{len(found.digests)}\0".encode())
+        for name, source in sorted(found.digests.items()):
+            digest.update(name.encode() + b"\0" + source)
+    return digest.hexdigest()
 
 
 def _describe(instance: ComponentInstance) -> dict[str, Any]:
@@ -93,11 +111,17 @@ def load_application(folder: Path) -> Application:
     """Import a project folder and the components that it uses.
 
     Raises:
-        DefinitionError: something in it is wrong; file, line and text say what.
+        DefinitionError: something in it is wrong; file, line and text say what. Modules of an earlier load are still
+            the ones that an import inside a function finds.
     """
     folder = folder.resolve()
     if not folder.is_dir():
         raise DefinitionError(f"There is no folder {folder}.")
+    with restoring_modules(folder):
+        return _load(folder)
+
+
+def _load(folder: Path) -> Application:
     package = import_project(folder)
     app = _app_of(package, folder)
     definitions = _definitions_below(app)

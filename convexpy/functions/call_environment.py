@@ -18,7 +18,7 @@ class CallEnvironment:
     """What one call of a query or mutation sees in place of the machine's clock and randomness.
 
     Args:
-        kind: "query", "mutation", or what else the code is part of; for whoever looks at the slot.
+        kind: "query", "mutation", or "deterministic" (a workflow handler): what a refusal speaks of.
         now_ms: milliseconds since the Unix epoch; stands still.
         random: source of everything random; owned by the call.
     """

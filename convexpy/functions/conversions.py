@@ -1,18 +1,23 @@
-"""From checked arguments to what the annotations of their parameters promise: `float`, `int`, objects of classes.
+"""From checked arguments to what the annotations of their parameters promise: `float`, `int`, objects of classes; and
+from results back to plain values.
 
 Clients' numbers arrive as `int` where they are integral and as `float` elsewhere, whatever the sender meant.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import types
 import typing
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 
+import msgspec
+
 from convexpy.errors import ArgumentsInvalid
-from convexpy.functions.signatures import LIST_TYPES, MAPPING_TYPES, ClassField, Signature, fields_of
-from convexpy.limits import SAFE_INTEGER_MAX
+from convexpy.functions.annotations import LIST_TYPES, MAPPING_TYPES, WRAPPERS, ClassField, fields_of, names_of
+from convexpy.functions.signatures import Signature
+from convexpy.limits import SAFE_INTEGER_MAX, VALUE_DEPTH_MAX
 
 Convert = Callable[[Any, str], Any]
 """Makes what an annotation promises of a value; the second argument is the path to name in an error."""
@@ -35,7 +40,7 @@ def converter_of(annotation: Any, within: tuple[type, ...] = ()) -> Convert | No
         return _to_float
     if annotation is int:
         return _to_int
-    if origin in (Annotated, typing.Required, typing.NotRequired):
+    if origin is Annotated or origin in WRAPPERS:
         return converter_of(members[0], within)
     if origin in (Union, types.UnionType):
         return _of_union(members, within)
@@ -143,3 +148,41 @@ def _fits(fields: list[ClassField], value: dict[str, Any]) -> bool:
         elif get_origin(field.annotation) is Literal and value[field.name] not in get_args(field.annotation):
             return False
     return value.keys() <= {field.name for field in fields}
+
+
+def promises_instances(annotation: Any, within: tuple[type, ...] = ()) -> bool:
+    """Whether what is annotated so may hold instances of dataclasses or Structs.
+
+    Args:
+        within: the classes whose fields are being read.
+    """
+    origin, members = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return False
+    if origin is not None:
+        return fields_of(origin) is not None or any(promises_instances(member, within) for member in members)
+    if isinstance(annotation, NewType):
+        return promises_instances(annotation.__supertype__, within)
+    fields = None if annotation in within else fields_of(annotation)
+    if fields is None:
+        return False
+    return not typing.is_typeddict(annotation) or any(
+        promises_instances(field.annotation, (*within, annotation)) for field in fields
+    )
+
+
+def without_instances(value: Any, depth_left: int = VALUE_DEPTH_MAX) -> Any:
+    """A value with the instances of dataclasses and Structs in it as objects, under their fields' names in values.
+
+    What is deeper than a value may be is left as it is, for whoever checks that.
+    """
+    if depth_left == 0:
+        return value
+    if isinstance(value, dict):
+        return {name: without_instances(item, depth_left - 1) for name, item in value.items()}
+    if type(value) is list:
+        return [without_instances(item, depth_left - 1) for item in value]
+    if isinstance(value, type) or not (isinstance(value, msgspec.Struct) or dataclasses.is_dataclass(value)):
+        return value
+    fields = {name: getattr(value, attribute) for attribute, name in names_of(type(value)).items()}
+    return {name: without_instances(item, depth_left - 1) for name, item in fields.items() if item is not msgspec.UNSET}

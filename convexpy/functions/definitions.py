@@ -1,13 +1,15 @@
-"""The decorators `@query`, `@mutation`, `@action`, their internal forms and `@http_action`, and what they make."""
+"""The decorators `@query`, `@mutation`, `@action` and their internal forms, and what they make."""
 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
-from typing import Any, Literal, overload
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 from convexpy.errors import ArgumentsInvalid, DefinitionError
-from convexpy.functions.conversions import converters_of
+from convexpy.functions.conversions import converters_of, promises_instances, without_instances
 from convexpy.functions.places import place_of
 from convexpy.functions.signatures import (
     Signature,
@@ -18,15 +20,27 @@ from convexpy.functions.signatures import (
 from convexpy.values import UNSET, Validator, v
 from convexpy.values.validators import ObjectValidator, UnionValidator
 
-Kind = Literal["query", "mutation", "action", "httpAction"]
+if TYPE_CHECKING:
+    from typing_extensions import ParamSpec, TypeVar
+
+    # With defaults, so that where any function will do, `Function` says so. Type checkers bring typing_extensions.
+    P = ParamSpec("P", default=...)
+    R = TypeVar("R", default=Any)
+else:
+    from typing import ParamSpec, TypeVar
+
+    P, R = ParamSpec("P"), TypeVar("R")
+
+Kind = Literal["query", "mutation", "action"]
 Visibility = Literal["public", "internal"]
 Handler = Callable[..., Any]
 
 
-class Function:
+class Function(Generic[P, R]):
     """One function of an app or a component. Calling it with a ctx runs the handler as a plain helper.
 
     Attributes:
+        module: name of the module whose body made it: its home, even where a factory in another module wrote it.
         path: `dir/module:name` below the package that defines it; only the name before discovery has set it.
         args: None: anything is accepted.
         returns: None: anything is returned.
@@ -37,28 +51,28 @@ class Function:
 
     def __init__(
         self,
-        handler: Handler,
+        handler: Callable[P, R],
         kind: Kind,
         visibility: Visibility,
         args: dict[str, Validator] | Validator | None,
         returns: Validator | None,
     ) -> None:
         _refuse_other(handler, kind)
-        self.handler = handler
+        self.handler: Handler = handler
         self.kind: Kind = kind
         self.visibility: Visibility = visibility
-        self.module = handler.__module__
+        self.module = _importing_module() or handler.__module__
         self.name = handler.__name__
         self.path = handler.__name__
         self.is_async = inspect.iscoroutinefunction(handler)
         self.__doc__ = handler.__doc__
         self._signature: Signature = read_signature(handler)
         self._refuse_async()
-        self.args: Validator | None = args_validator_of(self._signature) if args is None else self._given_args(args)
-        if returns is not None and (not isinstance(returns, Validator) or returns.is_optional):
-            raise self._error(f"returns= of {self.name} is {returns!r}; write a validator such as v.string().")
-        self.returns = returns if returns is not None else returns_validator_of(self._signature)
+        self._refuse_generator()
+        self.args: Validator | None = self._annotated_args() if args is None else self._given_args(args)
+        self.returns: Validator | None = self._annotated_returns() if returns is None else self._given_returns(returns)
         self._converters = converters_of(self._signature)
+        self._returns_instances = promises_instances(self._signature.returns)
 
     def bind(self, args: dict[str, Any]) -> dict[str, Any]:
         """Checked arguments as the handler's parameters want them: `float` and `int` as annotated, classes built.
@@ -82,8 +96,14 @@ class Function:
                 bound[name] = convert(bound[name], name)
         return bound
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.handler(*args, **kwargs)
+    def result(self, value: Any) -> Any:
+        """What the handler gave, with instances of dataclasses and Structs, where its annotation promises such, as
+        objects. Whether it is a value then is not checked."""
+        return without_instances(value) if self._returns_instances else value
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        result: R = self.handler(*args, **kwargs)
+        return result
 
     def __repr__(self) -> str:
         return f"<{self.visibility} {self.kind} {self.path}>"
@@ -94,6 +114,30 @@ class Function:
                 f"{self.name} is a {self.kind}, which is a plain function: write `def {self.name}(…)` without `async`, "
                 f"and drop the `await` before ctx.db. What waits for the outside is an action."
             )
+
+    def _refuse_generator(self) -> None:
+        if inspect.isgeneratorfunction(self.handler) or inspect.isasyncgenfunction(self.handler):
+            raise self._error(
+                f"{self.name} has a `yield`, so calling it gives a generator, which is no value. Collect a list, and "
+                f"`return` that."
+            )
+
+    def _annotated_args(self) -> Validator | None:
+        try:
+            return args_validator_of(self._signature)
+        except DefinitionError as error:
+            raise self._error(f"{self.name}(): {error.text}") from None
+
+    def _annotated_returns(self) -> Validator | None:
+        try:
+            return returns_validator_of(self._signature)
+        except DefinitionError as error:
+            raise self._error(f"{self.name}(): {error.text}") from None
+
+    def _given_returns(self, returns: Validator) -> Validator:
+        if not isinstance(returns, Validator) or returns.is_optional:
+            raise self._error(f"returns= of {self.name} is {returns!r}; write a validator such as v.string().")
+        return returns
 
     def _given_args(self, args: dict[str, Validator] | Validator) -> Validator:
         if isinstance(args, dict):
@@ -111,12 +155,17 @@ class Function:
             validator = args
         else:
             raise self._error(f"args= of {self.name} is a dict of validators or an object validator, not {args!r}.")
-        if isinstance(validator, ObjectValidator):
-            self._check_parameters(validator)
+        self._check_parameters(validator)
         return validator
 
-    def _check_parameters(self, validator: ObjectValidator) -> None:
-        """Every argument needs a parameter, and every parameter an argument or a default."""
+    def _check_parameters(self, validator: Validator) -> None:
+        """Every argument needs a parameter, and every parameter an argument or a default; with each of several objects
+        that args= may be."""
+        if isinstance(validator, UnionValidator):
+            for member in validator.members:
+                self._check_parameters(member)
+        if not isinstance(validator, ObjectValidator):
+            return
         parameters = self._signature.parameters
         for name, field in validator.fields.items():
             if name == self._signature.reserved:
@@ -138,7 +187,8 @@ class Function:
         for name, has_default in parameters.items():
             if name not in validator.fields and not has_default:
                 raise self._error(
-                    f"{self.name}() has a parameter {name!r} that args= does not name: add {name!r} there."
+                    f"{self.name}() has a parameter {name!r} that args= does not always name: add {name!r} to "
+                    f"{validator.describe()}, or give the parameter a default."
                 )
 
     def _error(self, text: str) -> DefinitionError:
@@ -161,6 +211,17 @@ def _is_of_objects(validator: Validator) -> bool:
     return isinstance(validator, ObjectValidator) or validator == v.any()
 
 
+def _importing_module() -> str | None:
+    """Name of the module whose body is running, the innermost one; None after all imports."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "<module>":
+            name: str | None = frame.f_globals.get("__name__")
+            return None if name == "__main__" else name
+        frame = frame.f_back
+    return None
+
+
 class _Decorator:
     """A decorator that works bare and with options."""
 
@@ -169,12 +230,12 @@ class _Decorator:
         self._visibility: Visibility = visibility
 
     @overload
-    def __call__(self, handler: Handler, /) -> Function: ...
+    def __call__(self, handler: Callable[P, R], /) -> Function[P, R]: ...
 
     @overload
     def __call__(
         self, /, *, args: dict[str, Validator] | Validator | None = None, returns: Validator | None = None
-    ) -> Callable[[Handler], Function]: ...
+    ) -> Callable[[Callable[P, R]], Function[P, R]]: ...
 
     def __call__(
         self,
@@ -195,21 +256,3 @@ action = _Decorator("action", "public")
 internal_query = _Decorator("query", "internal")
 internal_mutation = _Decorator("mutation", "internal")
 internal_action = _Decorator("action", "internal")
-
-
-def http_action(handler: Handler, /) -> Function:
-    """An HTTP action: a function of the ctx and a request that gives a response.
-
-    Raises:
-        DefinitionError: it is no function, or does not take exactly these two.
-    """
-    function = Function(handler, "httpAction", "public", None, None)
-    try:
-        inspect.signature(handler).bind(None, None)
-    except TypeError:
-        raise DefinitionError(
-            f"{function.name}() takes the ctx and a request: write `def {function.name}(ctx, request)`.",
-            *place_of(handler),
-        ) from None
-    function.args = function.returns = None  # a request and a response are no values
-    return function

@@ -7,12 +7,14 @@ are.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import keyword
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.abc import MetaPathFinder
@@ -20,32 +22,41 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from convexpy.errors import ConvexpyError, DefinitionError
 from convexpy.functions.definitions import Function
+from convexpy.functions.places import place_of
 from convexpy.limits import MODULES_MAX
 
 T = TypeVar("T")
 _SKIPPED_FOLDERS = {"web", "node_modules", "__pycache__", ".convexpy", ".venv", "tests"}
+_seen_digests: WeakKeyDictionary[ModuleType, bytes] = WeakKeyDictionary()
 _PACKAGE = str(Path(__file__).resolve().parent.parent) + "/"
 
 
 @dataclass
 class Discovered:
-    """What a package holds: its functions by path, its modules by path below it, its files."""
+    """What a package holds: its functions by path, its modules by path below it, its files, and the SHA-256 of the
+    source that each was imported from, by its path below the package."""
 
     functions: dict[str, Function] = field(default_factory=dict)
     modules: dict[str, ModuleType] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
+    digests: dict[str, bytes] = field(default_factory=dict)
 
 
 class _ProjectLoader(SourceFileLoader):
     """Compiles the source every time. Whether cached bytecode is stale is told by whole seconds and size, which an edit
     and a reload within a second may share."""
 
+    digest = b""
+
     def get_code(self, fullname: str) -> CodeType | None:
         path = self.get_filename(fullname)
-        return self.source_to_code(self.get_data(path), path)
+        source = self.get_data(path)
+        self.digest = hashlib.sha256(source).digest()
+        return self.source_to_code(source, path)
 
 
 class _ProjectFinder(MetaPathFinder):
@@ -97,13 +108,38 @@ def import_project(folder: Path) -> str:
     return name
 
 
+@contextmanager
+def restoring_modules(folder: Path) -> Iterator[None]:
+    """If the body, which imports a project, fails: leave none of its modules, and put those of an earlier one back."""
+    name = folder.name
+    modules, finders = _modules_of(name), _finders_of(name)
+    try:
+        yield
+    except BaseException:
+        for known in _modules_of(name).keys() - modules.keys():
+            del sys.modules[known]
+        sys.modules.update(modules)
+        for finder in _finders_of(name):
+            sys.meta_path.remove(finder)
+        sys.meta_path[:0] = finders
+        raise
+
+
 def _forget_project(name: str) -> None:
-    finders = [finder for finder in sys.meta_path if isinstance(finder, _ProjectFinder) and finder.package == name]
+    finders = _finders_of(name)
     for finder in finders:
         sys.meta_path.remove(finder)
     if finders:
-        for known in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
+        for known in _modules_of(name):
             del sys.modules[known]
+
+
+def _finders_of(name: str) -> list[_ProjectFinder]:
+    return [finder for finder in sys.meta_path if isinstance(finder, _ProjectFinder) and finder.package == name]
+
+
+def _modules_of(name: str) -> dict[str, ModuleType]:
+    return {known: module for known, module in sys.modules.items() if known == name or known.startswith(f"{name}.")}
 
 
 def _is_installed(name: str, folder: Path) -> bool:
@@ -165,7 +201,8 @@ def discover(package: str, folder: Path, others: frozenset[Path] = frozenset()) 
         others: resolved folders of other packages; where one lies inside this folder it is left to itself.
 
     Raises:
-        DefinitionError: a module cannot be imported; file and line are of the user's innermost frame.
+        DefinitionError: a module cannot be imported; file and line are of the user's innermost frame. Or functions
+            are where they have no path.
     """
     found = Discovered()
     for file in sorted(_module_files(folder, others)):
@@ -175,10 +212,13 @@ def discover(package: str, folder: Path, others: frozenset[Path] = frozenset()) 
         parts = list(file.relative_to(folder).with_suffix("").parts)
         if parts[-1] == "__init__":
             parts.pop()
-        if not parts:
-            continue  # the package itself: the place for shared names, not for functions
         path = "/".join(parts)
-        found.modules[path] = module = import_module(package, path, folder)
+        module = import_module(package, path, folder) if parts else sys.modules[package]
+        found.digests[file.relative_to(folder).as_posix()] = _digest_of(module, file)
+        if not parts:
+            _refuse_functions(module, file)  # the package itself: the place for shared names
+            continue
+        found.modules[path] = module
         registered: set[Function] = set()
         for name, value in vars(module).items():
             if isinstance(value, Function) and value.module == module.__name__:
@@ -187,6 +227,27 @@ def discover(package: str, folder: Path, others: frozenset[Path] = frozenset()) 
                     registered.add(value)
                 found.functions[f"{path}:{name}"] = value
     return found
+
+
+def _digest_of(module: ModuleType, file: Path) -> bytes:
+    """SHA-256 of a module's source; of a component's module, which is imported once a process, as it was first seen."""
+    loader = getattr(module.__spec__, "loader", None)
+    if isinstance(loader, _ProjectLoader):
+        return loader.digest
+    if module not in _seen_digests:
+        _seen_digests[module] = hashlib.sha256(file.read_bytes()).digest()
+    return _seen_digests[module]
+
+
+def _refuse_functions(package: ModuleType, file: Path) -> None:
+    for name, value in vars(package).items():
+        if isinstance(value, Function) and value.module == package.__name__:
+            place = place_of(value.handler)
+            raise DefinitionError(
+                f"{name} is in the __init__.py of the whole folder, where functions have no path. Move it to a module "
+                f"beside that, such as messages.py: there it is messages:{name}.",
+                *(place if place[0] == str(file) else (str(file), None)),
+            )
 
 
 def import_module(package: str, path: str, folder: Path) -> ModuleType:
@@ -205,12 +266,25 @@ def _module_files(folder: Path, others: frozenset[Path]) -> Iterator[Path]:
         if entry.is_dir():
             is_ours = entry.name.isidentifier() and not entry.is_symlink() and entry.resolve() not in others
             if is_ours and entry.name not in _SKIPPED_FOLDERS:
-                yield from _module_files(entry, others)
+                below = list(_module_files(entry, others))
+                if below:
+                    _refuse_twin(entry)
+                yield from below
         elif entry.suffix == ".py" and entry.name.count(".") == 1:
             if not entry.stem.isidentifier():
                 rename = f"{_as_identifier(entry.stem)}.py"
                 raise DefinitionError(f"{entry.name!r} cannot be imported. Rename it, for example to {rename!r}.")
             yield entry
+
+
+def _refuse_twin(package: Path) -> None:
+    """Refuse a module beside a folder of modules with the same name: one of them hides the other from Python."""
+    module, init = package.with_suffix(".py"), package / "__init__.py"
+    if module.exists():
+        name = package.name
+        hidden = f"{name}.py is hidden by" if init.exists() else f"{name}.py hides the modules in"
+        mend = f"Move what is in {name}.py to" if init.exists() else f"Move {name}.py to"
+        raise DefinitionError(f"{hidden} the folder {name}/. {mend} {name}/__init__.py.", str(module))
 
 
 def _guarded(load: Callable[[], T], folder: Path) -> T:

@@ -7,15 +7,18 @@ Source: CPython, Doc/library/audit_events.rst.
 from __future__ import annotations
 
 import _thread
+import importlib.util
+import os
 import sys
 import threading
 import time
+import zoneinfo
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 from convexpy.errors import NotAllowed
-from convexpy.functions.call_environment import replace, slot
+from convexpy.functions.call_environment import CallEnvironment, replace, slot
 
 # Events that are named like the function that raises them.
 _FUNCTION_EVENTS = """
@@ -52,7 +55,9 @@ _REPLACED: tuple[tuple[ModuleType, str, str], ...] = (
     (_thread, "start_new_thread", "threads"),
     (threading, "_start_new_thread", "threads"),
 )
-_TIME_ZONES = "/zoneinfo/"
+# A workflow handler has other means than a query: whatever it does in a step is done once.
+_IN_HANDLER = {"time.sleep()": "Pause with step.sleep(…)."}
+_zone_packages: list[str] = []
 
 
 def install() -> None:
@@ -60,30 +65,38 @@ def install() -> None:
     for module, name, thing in _REPLACED:
         if hasattr(module, name):
             replace(module, name, _refusing(thing))
+    spec = importlib.util.find_spec("tzdata")  # tables of time zones for machines that have none, a package of PyPI's
+    _zone_packages.extend((spec and spec.submodule_search_locations) or ())
     sys.addaudithook(_refuse_in_call)
 
 
-def _refusal(thing: str) -> NotAllowed:
-    """The error for something that queries and mutations may not do."""
+def _refusal(environment: CallEnvironment, thing: str) -> NotAllowed:
+    """The error for something that code of this kind may not do."""
+    if environment.kind == "deterministic":
+        instead = _IN_HANDLER.get(thing, "Do it in a step: step.run_action(…).")
+        return NotAllowed(f"Can't use {thing} in a workflow handler. {instead}")
     return NotAllowed(f"Can't use {thing} in queries and mutations. Please consider using an action.")
 
 
 def _refusing(thing: str) -> Callable[..., Any]:
-    def refuse(*args: Any, **kwargs: Any) -> None:
-        raise _refusal(thing)
+    def refuse(environment: CallEnvironment, *args: Any, **kwargs: Any) -> None:
+        raise _refusal(environment, thing)
 
     return refuse
 
 
 def _refuse_in_call(event: str, arguments: tuple[Any, ...]) -> None:
     thing = _THINGS.get(event)
-    if thing is None or slot.environment is None:
+    if thing is None or (environment := slot.environment) is None:
         return
     if event == "open" and _is_time_zone(*arguments[:2]):
         return
-    raise _refusal(thing)
+    raise _refusal(environment, thing)
 
 
 def _is_time_zone(path: Any, mode: Any) -> bool:
     # The first use of a time zone reads its table, which is part of the Python installation, like a module.
-    return isinstance(path, str) and _TIME_ZONES in path and mode in ("r", "rb")
+    if not isinstance(path, str) or mode not in ("r", "rb"):
+        return False
+    places = tuple(f"{place}{os.sep}" for place in (*zoneinfo.TZPATH, *_zone_packages))
+    return os.path.normpath(path).startswith(places)

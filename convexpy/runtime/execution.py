@@ -173,7 +173,7 @@ class Frame:
                 f"{self.function.path} returned a Query. Consume it with .collect(), .take(n), .first(), .unique() or "
                 f"list(…) and return that."
             )
-        value = normalize(result)
+        value = normalize(self.function.result(result))
         limit = self.run.generation.limits.result_bytes
         if (size := size_of(value)) > limit:
             raise too_large(f"The result of {self.function.path}", size, limit)

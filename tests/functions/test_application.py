@@ -16,7 +16,7 @@ from convexpy.functions import discovery
 from convexpy.functions.application import Application, load_application
 from convexpy.functions.definitions import query
 
-DECORATORS = "from convexpy.functions.definitions import query, mutation, internal_mutation, http_action\n"
+DECORATORS = "from convexpy.functions.definitions import query, mutation, internal_mutation\n"
 CONFIG = "from convexpy.functions.components import define_app, define_component\n"
 SCHEMA = "from convexpy.functions.schema import define_schema, define_table\nfrom convexpy.values import v\n"
 LISTED = DECORATORS + "@query\ndef listed(ctx, limit: int = 5) -> list[str]:\n    return ['first']\n"
@@ -110,6 +110,79 @@ def test_functions_belong_to_the_module_that_defines_them(load: Load) -> None:
 
     assert paths(application) == ["messages:listed", "messages:other_name", "sub/sibling:listed"]
     assert application.instances[""].functions["messages:other_name"].path == "messages:listed"
+
+
+FACTORY = (
+    DECORATORS
+    + """
+def make_api(word):
+    @query
+    def got(ctx): return word
+
+    @mutation
+    def put(ctx): return word
+
+    return got, put
+"""
+)
+
+
+def test_what_a_factory_makes_belongs_to_the_module_that_calls_it(load: Load, tmp_path: Path) -> None:
+    install(tmp_path, "library_of_tests", {"crud.py": FACTORY})
+    application = load(
+        {
+            "_helpers/crud.py": FACTORY + "own, _ = make_api('own')\n",
+            "channels.py": "from ._helpers.crud import make_api\nread, write = make_api('channels')\n",
+            "messages.py": "from library_of_tests.crud import make_api\nread, write = make_api('messages')\n",
+            "reexport.py": "from .channels import read\nfrom ._helpers.crud import own\n",
+        }
+    )
+
+    functions = application.instances[""].functions
+    assert {path: function(None) for path, function in functions.items()} == {
+        "_helpers/crud:own": "own",
+        "_helpers/crud:_": "own",
+        "channels:read": "channels",
+        "channels:write": "channels",
+        "messages:read": "messages",
+        "messages:write": "messages",
+    }
+    assert all(function.path == path for path, function in functions.items())
+
+
+def test_functions_of_the_packages_own_file_are_told_where_to_go(load: Load, tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError, match=r"listed is in the __init__\.py .* messages:listed") as caught:
+        load({"__init__.py": LISTED})
+    assert (caught.value.file, caught.value.line) == (str(tmp_path / "sample_app/__init__.py"), 2)
+
+    files = {"__init__.py": "from .crud import make_api\nread, _ = make_api('a')\n", "crud.py": FACTORY}
+    with pytest.raises(DefinitionError, match="read is in the") as caught:
+        load(files, "with_factory")
+    assert (caught.value.file, caught.value.line) == (str(tmp_path / "with_factory/__init__.py"), None)
+
+    shared = load({"__init__.py": "from .messages import listed\n", "messages.py": LISTED}, "shared")
+    assert paths(shared) == ["messages:listed"]
+
+
+@pytest.mark.parametrize(
+    ("init", "text"),
+    [
+        ({}, r"users\.py hides the modules in the folder users/\. Move users\.py to users/__init__\.py"),
+        (
+            {"users/__init__.py": ""},
+            r"users\.py is hidden by the folder users/\. Move what is in users\.py to users/__i",
+        ),
+    ],
+)
+def test_a_module_and_a_folder_of_one_name(load: Load, tmp_path: Path, init: dict[str, str], text: str) -> None:
+    with pytest.raises(DefinitionError, match=text) as caught:
+        load({"users.py": LISTED, "users/admin.py": LISTED, **init})
+
+    assert caught.value.file == str(tmp_path / "sample_app/users.py")
+
+
+def test_a_folder_without_modules_may_have_the_name_of_one(load: Load) -> None:
+    assert paths(load({"users.py": LISTED, "users/notes.txt": ""})) == ["users:listed"]
 
 
 def test_modules_named_like_standard_ones_shadow_nothing(load: Load, tmp_path: Path) -> None:
@@ -216,6 +289,35 @@ def test_loading_after_a_failure_works(load: Load) -> None:
         load({"messages.py": "1 / 0\n"})
 
     assert paths(load({"messages.py": LISTED})) == ["messages:listed"]
+
+
+def test_a_failed_load_leaves_the_modules_of_the_one_before(load: Load, tmp_path: Path) -> None:
+    """Else a function of the app that is still served would import from the one that is refused."""
+    lazy = DECORATORS + "@query\ndef lazy(ctx):\n    from .words import WORD\n    return WORD\n"
+    first = load({"messages.py": lazy, "words.py": "WORD = 'old'\n"})
+    before = {name: module for name, module in sys.modules.items() if name.startswith("sample_app")}
+    finders = list(sys.meta_path)
+
+    for broken in ({"zzz.py": "1 / 0\n"}, {"__init__.py": "boom\n", "zzz.py": ""}):
+        with pytest.raises(DefinitionError):
+            load({"words.py": "WORD = 'new'\n", "added.py": "", **broken})
+        after = {name: module for name, module in sys.modules.items() if name.startswith("sample_app")}
+        assert after == before
+        assert sys.meta_path == finders
+    assert first.instances[""].functions["messages:lazy"](None) == "old"
+
+    write(tmp_path / "sample_app", {"__init__.py": "", "zzz.py": ""})
+    assert load({}).instances[""].functions["messages:lazy"](None) == "new"
+
+
+def test_a_failed_first_load_leaves_nothing(load: Load) -> None:
+    finders = list(sys.meta_path)
+
+    with pytest.raises(DefinitionError):
+        load({"a.py": "", "b.py": "1 / 0\n"}, "half_of_tests")
+
+    assert not [name for name in sys.modules if name.startswith("half_of_tests")]
+    assert sys.meta_path == finders
 
 
 # --- errors in user code
@@ -378,7 +480,7 @@ def test_a_description_is_plain_data(load: Load, tmp_path: Path) -> None:
     install(tmp_path, "counter_of_tests", COUNTER)
     files = {
         **use("from counter_of_tests.config import counter\napp.use(counter)"),
-        "messages.py": LISTED + "@http_action\ndef hook(ctx, request): ...\n",
+        "messages.py": LISTED + "@mutation\ndef hook(ctx, name: str, **more): ...\n",
     }
 
     described: dict[str, Any] = msgspec.msgpack.decode(msgspec.msgpack.encode(load(files).describe()))
@@ -394,7 +496,7 @@ def test_a_description_is_plain_data(load: Load, tmp_path: Path) -> None:
             "args": {"type": "object", "value": {"limit": {"fieldType": {"type": "number"}, "optional": True}}},
             "returns": {"type": "array", "value": {"type": "string"}},
         },
-        "messages:hook": {"kind": "httpAction", "visibility": "public", "args": None, "returns": None},
+        "messages:hook": {"kind": "mutation", "visibility": "public", "args": {"type": "any"}, "returns": None},
     }
     counter = described["instances"]["counter"]
     assert counter["definition"] == "counter"
@@ -408,6 +510,36 @@ def test_the_hash_is_that_of_the_code(load: Load, tmp_path: Path) -> None:
     assert load({"messages.py": LISTED}).describe()["hash"] == first
     assert load({"messages.py": LISTED + "# edited\n"}).describe()["hash"] != first
     assert load({"messages.py": LISTED, "empty.py": ""}).describe()["hash"] != first
+
+
+def test_the_hash_does_not_tell_where_the_code_lies(tmp_path: Path) -> None:
+    hashes = set()
+    for place in ("one", "two"):
+        write(tmp_path / place / "app_of_tests", {"messages.py": LISTED, "inner/__init__.py": "", "inner/b.py": ""})
+        hashes.add(load_application(tmp_path / place / "app_of_tests").describe()["hash"])
+
+    assert len(hashes) == 1
+
+
+def test_the_hash_is_that_of_the_source_that_was_imported(load: Load) -> None:
+    """An edit after the import, here by the module that is imported next, is not what runs."""
+    editing = "from pathlib import Path\nPath(__file__).with_name('a.py').write_text('# edited')\n"
+
+    loaded = load({"a.py": "", "b.py": editing})
+    edited = load({"a.py": "# edited", "b.py": editing})
+
+    assert loaded.describe()["hash"] != edited.describe()["hash"]
+    assert load({"a.py": "", "b.py": editing}).describe()["hash"] == loaded.describe()["hash"]
+
+
+def test_the_hash_of_a_component_is_that_of_its_first_import(load: Load, tmp_path: Path) -> None:
+    install(tmp_path, "counter_of_tests", COUNTER)
+    files = use("from counter_of_tests.config import counter\napp.use(counter)")
+    first = load(files).describe()["hash"]
+
+    (tmp_path / "installed/counter_of_tests/component/lib.py").write_text("")
+
+    assert load(files).describe()["hash"] == first
 
 
 def test_a_function_that_no_module_exports_is_not_registered(load: Load) -> None:

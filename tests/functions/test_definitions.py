@@ -13,7 +13,6 @@ from convexpy.errors import ArgumentsInvalid, DefinitionError
 from convexpy.functions.definitions import (
     Function,
     action,
-    http_action,
     internal_action,
     internal_mutation,
     internal_query,
@@ -32,7 +31,6 @@ from convexpy.values import UNSET, v
         (internal_query, "query", "internal"),
         (internal_mutation, "mutation", "internal"),
         (internal_action, "action", "internal"),
-        (http_action, "httpAction", "public"),
     ],
 )
 def test_each_decorator_has_its_kind(decorator: Any, kind: str, visibility: str) -> None:
@@ -98,6 +96,17 @@ async def _asynchronous(ctx: Any) -> None: ...
 def _required(ctx: Any, limit: int) -> None: ...
 
 
+def _without_b(ctx: Any, a: Any) -> None: ...
+
+
+def _yielding(ctx: Any) -> Any:
+    yield 1
+
+
+async def _yielding_later(ctx: Any) -> Any:
+    yield 1
+
+
 def _without_ctx() -> None: ...
 
 
@@ -114,7 +123,7 @@ def _named_only(*, ctx: Any) -> None: ...
         (internal_mutation, _asynchronous, "without `async`"),
         (query(args={"limit": v.optional(v.number())}), _required, "needs a default: `limit=None`"),
         (query(args={"limit": v.number(), "more": v.number()}), _required, "add `more`"),
-        (query(args={}), _required, "add 'limit' there"),
+        (query(args={}), _required, "add 'limit' to"),
         (loose(args={"limit": int}), _required, r"'limit' is <class 'int'>, not a validator"),
         (loose(args={"limit": None}), _required, "circular import"),
         (query(args={"ctx": v.any(), "limit": v.any()}), _required, "make that one positional"),
@@ -126,8 +135,15 @@ def _named_only(*, ctx: Any) -> None: ...
         (query, _without_ctx, "ctx as its first parameter"),
         (query, _named_only, "ctx as its first parameter"),
         (query, _starred, "by name"),
-        (http_action, _without_ctx, "first parameter"),
-        (http_action, _asynchronous, r"`def _asynchronous\(ctx, request\)`"),
+        (query, _yielding, "Collect a list"),
+        (internal_action, _yielding_later, "Collect a list"),
+        (
+            query(args=v.union(v.object({}), v.object({"limit": v.number()}))),
+            _required,
+            r"'limit' to v\.object\(\{\}\)",
+        ),
+        (query(args=v.union(v.object({"a": v.any()}), v.object({"b": v.any()}))), _without_b, "add `b`"),
+        (query(args=v.union(v.union(v.object({"a": v.optional(v.any())})))), _without_b, "default: `a=None`"),
         (query, mutation(_required), "two decorators"),
     ],
 )

@@ -11,6 +11,7 @@ import sys
 import textwrap
 import threading
 import time
+import zoneinfo
 from pathlib import Path
 
 import pytest
@@ -38,10 +39,14 @@ def refused(function, *args, **kwargs):
 """
 
 
-def run_guarded(script: str) -> str:
-    """Run a script in a process with the guard installed; its failed assertion is the test's."""
+def run_guarded(script: str, before: str = "") -> str:
+    """Run a script in a process with the guard installed; its failed assertion is the test's.
+
+    Args:
+        before: what runs there before the guard is installed.
+    """
     process = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PREAMBLE + textwrap.dedent(script)],
+        [sys.executable, "-W", "error", "-c", before + PREAMBLE + textwrap.dedent(script)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -251,6 +256,38 @@ def test_uuids_have_their_version_and_time() -> None:
     """)
 
 
+def test_generators_of_ones_own_are_seeded_as_they_say() -> None:
+    run_guarded("""
+        expected = random.Random(3).random()
+        def draw_anew():
+            own = random.Random(3)
+            assert own.random() == expected
+            own.seed()
+            return own.random()
+        with guard.call(environment(1)):
+            first = draw_anew()
+            assert draw_anew() != first
+        with guard.call(environment(1)):
+            assert draw_anew() == first
+    """)
+
+
+def test_code_that_was_hot_before_the_guard_sees_it_too() -> None:
+    """The interpreter remembers where it found a function; what ran often must not keep the real clock."""
+    run_guarded(
+        """
+        with guard.call(environment()):
+            assert [round(seconds * 1000) for seconds in look()] == [NOW_MS] * 3
+        assert min(look()) * 1000 > NOW_MS + 1000
+        """,
+        before=(
+            "import datetime, time\n"
+            "def look(): return time.time(), datetime.datetime.now(datetime.UTC).timestamp(), time.time_ns() / 1e9\n"
+            "for _ in range(200): look()\n"
+        ),
+    )
+
+
 # --- datetime stays itself
 
 
@@ -375,10 +412,14 @@ def test_the_outside_is_refused_and_the_refusal_says_what_to_use() -> None:
             ("socket.socket()", asyncio.new_event_loop),
         ]
         for thing, function, *args in cases:
-            for surroundings in (guard.call(environment()), guard.deterministic(0, random.Random(1))):
-                with surroundings:
-                    text = refused(function, *args)
+            with guard.call(environment()):
+                text = refused(function, *args)
                 assert text == f"Can't use {thing} in queries and mutations. Please consider using an action.", text
+                with guard.deterministic(0, random.Random(1)):
+                    text = refused(function, *args)
+                is_sleep = thing == "time.sleep()"
+                instead = "Pause with step.sleep(…)." if is_sleep else "Do it in a step: step.run_action(…)."
+                assert text == f"Can't use {thing} in a workflow handler. {instead}", text
         assert "A_NAME" not in os.environ
     """)
 
@@ -427,6 +468,42 @@ def test_a_call_in_one_thread_refuses_nothing_to_another() -> None:
             is_done.wait()
         thread.join()
         assert len(results) == 2 and results[1]
+    """)
+
+
+def test_a_refused_thread_leaves_no_trace() -> None:
+    """`threading` lists a thread before it starts it; one that never ran must not stay in the list."""
+    run_guarded("""
+        import threading
+        before = threading.enumerate()
+        with guard.call(environment()):
+            refused(threading.Thread(target=print).start)
+        assert threading.enumerate() == before
+    """)
+
+
+def test_a_call_amid_an_import_is_guarded_all_the_same(tmp_path: Path) -> None:
+    """Whoever runs a function from a module's top level must not switch the guard off."""
+    (tmp_path / "early_runner.py").write_text(
+        "import random\nfrom convexpy.functions import guard\n"
+        "with guard.call(guard.CallEnvironment('query', 1, random.Random(1))):\n    open(__file__)\n"
+    )
+    run_guarded(f"""
+        import importlib, sys
+        sys.path.insert(0, {str(tmp_path)!r})
+        refused(importlib.import_module, "early_runner")
+        with guard.call(environment()):
+            refused(importlib.import_module, "early_runner")
+            refused(open, sys.executable)
+    """)
+
+
+def test_the_environment_can_be_read() -> None:
+    run_guarded("""
+        import os
+        os.environ["A_NAME"] = "here"
+        with guard.call(environment()):
+            assert os.environ["A_NAME"] == os.getenv("A_NAME") == "here"
     """)
 
 
@@ -488,8 +565,32 @@ def test_time_zones_are_known_in_a_call() -> None:
         from zoneinfo import ZoneInfo
         with guard.call(environment()):
             assert datetime.now(ZoneInfo("Europe/Berlin")).isoformat() == "2023-11-14T23:13:20.123000+01:00"
-            refused(open, "/usr/share/zoneinfo/new", "w")
+            for path, mode in (("new", "w"), ("../../../etc/passwd", "r"), ("Europe/../../zoneinfo.tab", "rb")):
+                refused(open, f"/usr/share/zoneinfo/{path}", mode)
+            refused(open, "/home/somebody/zoneinfo/notes", "r")
+            refused(open, "zoneinfo/Europe/Berlin", "rb")
     """)
+
+
+def test_time_zones_of_the_package_are_known_in_a_call(tmp_path: Path) -> None:
+    """Machines without tables have them in the package `tzdata`; here is one with a single zone, which is not real."""
+    table = next(Path(root, "Asia/Tokyo") for root in zoneinfo.TZPATH if Path(root, "Asia/Tokyo").exists())
+    zones = tmp_path / "tzdata/zoneinfo/Moon"
+    zones.mkdir(parents=True)
+    (zones / "Base").write_bytes(table.read_bytes())
+    for folder in (zones, zones.parent, zones.parent.parent):
+        (folder / "__init__.py").touch()
+    (tmp_path / "tzdata_notes").touch()
+    run_guarded(
+        """
+        from datetime import datetime
+        from zoneinfo import ZoneInfo
+        with guard.call(environment()):
+            assert datetime.now(ZoneInfo("Moon/Base")).isoformat() == "2023-11-15T07:13:20.123000+09:00"
+            refused(open, sys.path[0] + "/tzdata_notes")
+        """,
+        before=f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n",
+    )
 
 
 def test_an_event_loop_without_sockets_runs_in_a_call() -> None:
