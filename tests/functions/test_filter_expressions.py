@@ -65,7 +65,7 @@ def test_arithmetic(build: Build, expected: Any) -> None:
     [
         (
             lambda q: q.add(q.field("i"), 1),
-            "Filter operator `add` needs two int64 or two float64, not int64 and float64.",
+            "`add` needs two int64 or two float64, not int64 and float64.",
         ),
         (lambda q: q.mul(q.field("missing"), 1), "not undefined and float64."),
         (lambda q: q.add(q.field("big"), Int64(1)), "Filter operator `add` failed on 9223372036854775807 and 1: "),
