@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from contextvars import Context
 from typing import Any
 
-from convexpy import create_function_handle, function_name, normalize, size_of
+from convexpy import ConvexpyError, create_function_handle, function_name, normalize, size_of
+from convexpy_workflow.commands import Failure, Outcome, Success
+from convexpy_workflow.errors import shorten
 
 # A value lies inside a document of the journal, whose own bound is 1 MiB.
 VALUE_BYTES_MAX = 800 * 1024
 # Documents nest to 16 levels; a value lies up to four levels deep in its row or in the diff of a stuck run.
 VALUE_DEPTH_MAX = 12
+TEXT_CHARS_MAX = 16_384  # of an error's text, and of its frames
 
 
 def storable(value: Any, what: str) -> Any:
@@ -31,6 +34,23 @@ def storable(value: Any, what: str) -> Any:
     if not _is_shallow(copied, VALUE_DEPTH_MAX):
         raise ValueError(f"{what} too nested. Maximum is {VALUE_DEPTH_MAX} levels. Encode it as a JSON string.")
     return copied
+
+
+def bounded(outcome: Outcome, what: str) -> Outcome:
+    """Give an outcome as the journal can keep it: what is too large is a failure, long texts lose their middle."""
+    match outcome:
+        case Success(value):
+            try:
+                return Success(storable(value, what))
+            except (ValueError, ConvexpyError) as error:
+                return Failure(f"{type(error).__name__}: {error}")
+        case Failure(error, data, traceback):
+            try:
+                data = storable(data, "The data of an error")
+            except (ValueError, ConvexpyError):
+                data = None  # any exception may have an attribute `data`
+            return Failure(shorten(error, TEXT_CHARS_MAX), data, shorten(traceback, TEXT_CHARS_MAX))
+    return outcome
 
 
 def _is_shallow(value: Any, levels: int) -> bool:

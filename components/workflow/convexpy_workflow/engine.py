@@ -129,6 +129,11 @@ class Engine:
         """Steps that were started and have no outcome yet, in the order of their issue."""
         return list(self._pending)
 
+    @property
+    def pending_count(self) -> int:
+        """How many steps were started and have no outcome yet."""
+        return len(self._pending)
+
     def due_timer(self, now_ms: int) -> TimerFired | None:
         """Give the resolution of the first timer whose deadline has come, if there is one."""
         timer = self.loop.next_timer()

@@ -18,10 +18,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Literal, TypeAlias, overload
 
 from convexpy import MutationCtx, create_function_handle, function_name, internal_action, internal_mutation, v
-from convexpy_workflow.app_values import storable
+from convexpy_workflow.app_values import bounded, storable
 from convexpy_workflow.commands import Failure, Outcome, Success
 from convexpy_workflow.definition import Definition
-from convexpy_workflow.engine import describe_failure
 from convexpy_workflow.errors import WorkflowError
 from convexpy_workflow.non_retryable import is_non_retryable
 from convexpy_workflow.records import outcome_of_job, step_from_fields
@@ -245,9 +244,11 @@ def _dispatch(ctx: MutationCtx, definition: Definition, fields: dict[str, Any]) 
 
 def _begin(ctx: MutationCtx, definition: Definition, args: dict[str, Any], fields: dict[str, Any]) -> str:
     handle = create_function_handle(definition.mutation)
+    args = storable(args, "Workflow arguments")
     run = {"name": function_name(definition.mutation), "handler": handle, "args": args, "runtime": RUNTIME}
     if "onComplete" in fields:
-        run["onComplete"] = {"function": fields["onComplete"], "context": fields.get("context")}
+        run["onComplete"] = fields["onComplete"]
+        run["context"] = storable(fields.get("context"), "The context of on_complete")
     workflow_id = str(ctx.run_mutation(definition.component.journal.create, run))
     if fields.get("startAsync"):
         poll = {"workflowId": workflow_id, "epoch": 0, "isWake": False}
@@ -258,14 +259,9 @@ def _begin(ctx: MutationCtx, definition: Definition, args: dict[str, Any], field
 
 
 def _take_outcome(ctx: MutationCtx, definition: Definition, context: dict[str, Any], fields: dict[str, Any]) -> None:
-    outcome: Outcome = outcome_of_job(fields)
+    outcome: Outcome = bounded(outcome_of_job(fields), "Step return value")
     if isinstance(outcome, Failure) and _try_again(ctx, definition, context, outcome):
         return
-    if isinstance(outcome, Success):
-        try:
-            storable(outcome.value, "Step return value")
-        except ValueError as error:
-            outcome = Failure(describe_failure(error).error)
     run_wave(ctx, definition, context["workflowId"], context["epoch"], (int(context["position"]), outcome))
 
 
@@ -294,4 +290,5 @@ def _end_canceled(ctx: MutationCtx, definition: Definition, canceled: dict[str, 
             ctx.scheduler.cancel(job)
         except Exception:  # noqa: S112  a step that cancels its own run cannot cancel itself; its outcome is stale
             continue
-    call_back(ctx, definition, canceled["workflowId"], canceled["onComplete"], canceled["result"])
+    if canceled["onComplete"] is not None:
+        call_back(ctx, definition, canceled["workflowId"], canceled["onComplete"], canceled["result"])

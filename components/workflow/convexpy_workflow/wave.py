@@ -14,8 +14,8 @@ import sys
 from collections import deque
 from typing import Any
 
-from convexpy import MutationCtx
-from convexpy_workflow.app_values import storable
+from convexpy import MutationCtx, size_of
+from convexpy_workflow.app_values import bounded
 from convexpy_workflow.commands import (
     CancelStep,
     Failure,
@@ -30,7 +30,7 @@ from convexpy_workflow.commands import (
 )
 from convexpy_workflow.definition import Definition
 from convexpy_workflow.engine import Engine, describe_failure
-from convexpy_workflow.errors import DeadlockError, DeterminismError, StalledError, WorkflowError
+from convexpy_workflow.errors import DeadlockError, DeterminismError, StalledError, WorkflowError, shorten
 from convexpy_workflow.output import HandlerOutput
 from convexpy_workflow.records import (
     journal_from_rows,
@@ -44,6 +44,16 @@ from convexpy_workflow.warm import WarmRun, warm_runs
 RUNTIME = f"{sys.implementation.name}-{sys.version_info.major}.{sys.version_info.minor}"
 # The scheduler takes five years; a timer beyond this is reached by several wake-ups.
 WAKE_AHEAD_MS_MAX = 365 * 86_400_000
+STEPS_PER_WAVE_MAX = 999  # the scheduler takes 1000 functions from one mutation; one of them is the wake-up
+PENDING_STEPS_MAX = 4000  # ending them all, three documents each, must fit one transaction
+WAVE_ARGS_BYTES_MAX = 4 * 1024 * 1024  # they are written into the steps and into their jobs
+# A replay reads the whole journal in one transaction.
+JOURNAL_ROWS_MAX = 10_000
+JOURNAL_BYTES_MAX = 12 * 1024 * 1024
+# A stuck run is tried again after as long as it has been stuck, so that a push of code that fits is noticed.
+STUCK_RETRY_MS_MIN = 1_000
+STUCK_RETRY_MS_MAX = 300_000
+DIFF_ARGS_BYTES_MAX = 16 * 1024  # of recorded and of actual arguments in the reason of a stuck run
 
 _log = logging.getLogger("convexpy_workflow")
 
@@ -112,15 +122,16 @@ def run_wave(
         raise
     _flush(engine, output)
     stalled = engine.stalled()
-    stamp = wave.commit(engine, stalled)
-    if engine.outcome is None and stalled is None:
+    outcome = engine.outcome or wave.overflow()
+    stamp = wave.commit(engine, outcome, stalled)
+    if outcome is None and stalled is None:
         warm_runs.put(key, WarmRun(engine, output, stamp))
     else:
         engine.close()
 
 
 def _replayed(definition: Definition, run: dict[str, Any], journal: dict[str, Any]) -> tuple[Engine, HandlerOutput]:
-    engine, output = definition.new_engine(run["_id"], run["args"])
+    engine, output = definition.new_engine(run["_id"], journal["args"])
     if run["wave"]:
         replay(engine, journal_from_rows(int(run["started_ms"]), journal["steps"], journal["timers"]))
         output.drop()
@@ -150,6 +161,8 @@ class Wave:
         self._settled: list[dict[str, Any]] = []
         self._withdrawn: list[dict[str, Any]] = []
         self._timers: list[dict[str, Any]] = []
+        self._journal_rows, self._journal_bytes = int(run["journal_rows"]), int(run["journal_bytes"])
+        self._scheduled = self._args_bytes = 0
         self.has_effects = False  # an inline step ran, or a job was written
 
     def advance(self, engine: Engine, news: list[tuple[int, Outcome]], takes_timers: bool) -> None:
@@ -183,7 +196,7 @@ class Wave:
         match resolution:
             case StepResolved(_, position, outcome):
                 fields = {
-                    "outcome": outcome_to_fields(outcome),
+                    "outcome": self._counted(outcome_to_fields(outcome)),
                     "resolved": number,
                     "resolved_now_ms": self._now_ms,
                     "completed_ms": self._now_ms,
@@ -193,6 +206,7 @@ class Wave:
                 else:
                     self._settled.append({"position": position} | fields)
             case TimerFired(now_ms, timer, deadline_ms):
+                self._journal_rows += 1
                 self._timers.append(
                     {"resolution": number, "number": timer, "deadline_ms": deadline_ms, "now_ms": now_ms}
                 )
@@ -202,6 +216,8 @@ class Wave:
                 case StartStep(position=position):
                     row = step_to_fields(command)
                     row |= {"state": "pending", "issued": number, "started_ms": self._now_ms}
+                    self._journal_rows += 1
+                    self._counted(command.args)
                     self._started[position] = row
                     self._commands[position] = command
                     new.append(command)
@@ -209,9 +225,24 @@ class Wave:
                     self._withdraw(position, number)
                 case Finish():
                     pass  # the engine keeps the outcome
-        for command in new:
+        others = engine.pending_count - len(new)
+        for ordinal, command in enumerate(new):
             if self._started[command.position]["state"] == "pending":
-                self._begin(command, queue)
+                self._begin(command, others + ordinal, queue)
+
+    def _counted(self, value: Any) -> Any:
+        self._journal_bytes += size_of(value)
+        return value
+
+    def overflow(self) -> Failure | None:
+        """Give the failure of a run whose journal has become too long to be replayed."""
+        if self._journal_rows <= JOURNAL_ROWS_MAX and self._journal_bytes <= JOURNAL_BYTES_MAX:
+            return None
+        return Failure(
+            f"JournalTooLarge: the journal of this run has {self._journal_rows} steps and fired timers, and "
+            f"{self._journal_bytes} bytes of arguments and outcomes; {JOURNAL_ROWS_MAX} and {JOURNAL_BYTES_MAX} are "
+            "the most. Pass ids of documents instead of large values, and let a long loop end by starting a new run."
+        )
 
     def _withdraw(self, position: int, number: int) -> None:
         row = self._started.get(position)
@@ -222,46 +253,84 @@ class Wave:
         if "job" in row:
             self._ctx.scheduler.cancel(row.pop("job"))
 
-    def _begin(self, step: StartStep, queue: deque[tuple[int, Outcome]]) -> None:
+    def _begin(self, step: StartStep, pending: int, queue: deque[tuple[int, Outcome]]) -> None:
         """Run an inline step, or schedule another; what cannot even be scheduled has failed."""
         self.has_effects = True
+        outcome: Outcome
         try:
             if step.is_inline:
                 run = self._ctx.run_query if step.kind == "query" else self._ctx.run_mutation
-                queue.append((step.position, Success(storable(run(step.function, step.args), "Step return value"))))
+                outcome = bounded(Success(run(step.function, step.args)), "Step return value")
+            elif (refusal := self._refusal(step, pending)) is not None:
+                outcome = Failure(refusal)
             else:
                 self._started[step.position]["job"] = self._schedule(step)
+                return
         except Exception as error:
             failure = describe_failure(error)
-            queue.append((step.position, Failure(failure.error, failure.data)))
+            outcome = bounded(Failure(failure.error, failure.data), "Step return value")
+        queue.append((step.position, outcome))
+
+    def _refusal(self, step: StartStep, pending: int) -> str | None:
+        """Say why a step that the handler has just asked for cannot be started, None if it can."""
+        self._scheduled += 1
+        self._args_bytes += size_of(step.args)
+        advice = "Await some of them before you start more, for example in groups with asyncio.gather."
+        if self._scheduled > STEPS_PER_WAVE_MAX:
+            return f"Too many steps at once: a handler can start {STEPS_PER_WAVE_MAX} before it waits. {advice}"
+        if pending >= PENDING_STEPS_MAX:
+            return f"Too many steps at once: {PENDING_STEPS_MAX} can be running. {advice}"
+        if self._args_bytes > WAVE_ARGS_BYTES_MAX:
+            return (
+                f"Too large arguments: the steps that a handler starts before it waits can have {WAVE_ARGS_BYTES_MAX} "
+                f"bytes of them together. Pass ids of documents, or await some steps before you start more."
+            )
+        return None
 
     def _schedule(self, step: StartStep) -> str:
         run, definition = self._run, self._definition
         return schedule_step(self._ctx, definition, run["_id"], int(run["epoch"]), step, step.delay_ms, failures=0)
 
-    def commit(self, engine: Engine, stalled: StalledError | None) -> dict[str, Any]:
+    def commit(self, engine: Engine, outcome: Outcome | None, stalled: StalledError | None) -> dict[str, Any]:
         """Write the wave, and call the run's `on_complete` if it ended.
+
+        Args:
+            outcome: the run's, once it has one. Steps that are pending then are withdrawn.
 
         Returns:
             the stamp that the run's row carries from now on.
         """
         run = self._run
         nonce = f"{self._ctx.random.getrandbits(64):016x}"
-        changes: dict[str, Any] = {"wave": self._wave, "nonce": nonce, "now_ms": self._now_ms}
+        changes: dict[str, Any] = {"wave": self._wave, "nonce": nonce, "now_ms": self._now_ms} | self._journal_size()
         if not run["wave"]:
             changes["started_ms"] = self._now_ms
         if run["state"] == "stuck":
             changes |= {"state": "running", "stuck": None}
         if stalled is not None:
-            changes |= {"state": "stuck", "stuck": describe_stuck(stalled)}
-        if engine.outcome is not None:
-            result = outcome_to_fields(self._validated(engine.outcome))
-            changes |= {"state": "done", "result": result, "finished_ms": self._now_ms}
-        changes |= self._wake_changes(engine)
+            changes |= {"state": "stuck", "stuck": describe_stuck(stalled) | {"since_ms": self._now_ms}}
+        if outcome is not None:
+            for position in engine.pending_positions:
+                self._withdraw(position, self._wave - 1)
+            changes |= self._ending(outcome)
+        changes |= self._wake_changes(None if outcome is not None else engine.wake_at_ms, outcome is not None)
         self._write(changes)
-        if engine.outcome is not None:
-            call_back(self._ctx, self._definition, run["_id"], run.get("on_complete"), changes["result"])
+        if outcome is not None:
+            self._call_back(changes["result"])
         return {"epoch": run["epoch"], "wave": self._wave, "nonce": nonce}
+
+    def _ending(self, outcome: Outcome) -> dict[str, Any]:
+        result = outcome_to_fields(bounded(self._validated(outcome), "Workflow return value"))
+        return {"state": "done", "result": result, "stuck": None, "finished_ms": self._now_ms}
+
+    def _journal_size(self) -> dict[str, Any]:
+        return {"journal_rows": self._journal_rows, "journal_bytes": self._journal_bytes}
+
+    def _call_back(self, result: dict[str, Any]) -> None:
+        run, component = self._run, self._definition.component
+        if "on_complete" in run:
+            callback = self._ctx.run_query(component.journal.load_callback, {"workflowId": run["_id"]})
+            call_back(self._ctx, self._definition, run["_id"], callback, result)
 
     def _validated(self, outcome: Outcome) -> Outcome:
         """Check a returned value with the definition's `returns`: the platform validates arguments, so it is one."""
@@ -280,19 +349,20 @@ class Wave:
         nonce = f"{self._ctx.random.getrandbits(64):016x}"
         if news is not None:
             position, outcome = news
-            fields = {"outcome": outcome_to_fields(outcome), "completed_ms": self._now_ms}
+            fields = {"outcome": self._counted(outcome_to_fields(outcome)), "completed_ms": self._now_ms}
             self._settled.append({"position": position} | fields)
         if self._definition.on_mismatch == "fail":
-            result = outcome_to_fields(Failure(f"{type(error).__name__}: {error}"))
-            changes: dict[str, Any] = {"state": "done", "result": result, "finished_ms": self._now_ms, "nonce": nonce}
+            changes = self._ending(Failure(f"{type(error).__name__}: {error}")) | {"nonce": nonce}
             self._write(changes)
-            call_back(self._ctx, self._definition, run["_id"], run.get("on_complete"), result)
+            self._call_back(changes["result"])
             return
-        _log.error("Workflow %s (%s) is stuck: %s", run["name"], run["_id"], error)
-        changes = {"state": "stuck", "stuck": describe_stuck(error), "nonce": nonce}
-        if self._is_wake:
-            changes |= {"wake_at_ms": None, "wake_job": None}
-        self._write(changes)
+        since_ms = self._now_ms if run["state"] == "running" else int(run["stuck"]["since_ms"])
+        if run["state"] == "running":
+            _log.error("Workflow %s (%s) is stuck: %s", run["name"], run["_id"], error)
+        reason = describe_stuck(error) | {"since_ms": since_ms}
+        changes = {"state": "stuck", "stuck": reason, "nonce": nonce} | self._journal_size()
+        retry_ms = min(max(self._now_ms - since_ms, STUCK_RETRY_MS_MIN), STUCK_RETRY_MS_MAX)
+        self._write(changes | self._wake_changes(self._now_ms + retry_ms, is_over=False))
 
     def _write(self, changes: dict[str, Any]) -> None:
         run = self._run
@@ -312,7 +382,7 @@ class Wave:
         for job in jobs:
             self._ctx.scheduler.cancel(job)
 
-    def _wake_changes(self, engine: Engine) -> dict[str, Any]:
+    def _wake_changes(self, wanted_ms: int | None, is_over: bool) -> dict[str, Any]:
         """Keep a wake-up scheduled that is not later than the handler's first timer.
 
         An earlier one is left alone: it finds nothing due and schedules the next. So a timeout around every step costs
@@ -320,8 +390,7 @@ class Wave:
         """
         run = self._run
         has_wake = "wake_at_ms" in run and not self._is_wake
-        wanted_ms = engine.wake_at_ms
-        if wanted_ms is None and engine.outcome is None:
+        if wanted_ms is None and not is_over:
             return {"wake_at_ms": None, "wake_job": None} if self._is_wake else {}
         if wanted_ms is not None and has_wake and run["wake_at_ms"] <= wanted_ms:
             return {}
@@ -375,16 +444,13 @@ def call_back(
     ctx: MutationCtx,
     definition: Definition,
     workflow_id: str,
-    on_complete: dict[str, Any] | None,
+    callback: dict[str, Any],
     result: dict[str, Any],
 ) -> None:
     """Call the run's `on_complete`, once; if it raises, its writes go, the error is kept and the result stands."""
-    if on_complete is None:
-        return
     try:
         ctx.run_mutation(
-            on_complete["function"],
-            {"workflowId": workflow_id, "result": result, "context": on_complete["context"]},
+            callback["function"], {"workflowId": workflow_id, "result": result, "context": callback["context"]}
         )
     except Exception as error:
         text = describe_failure(error).error
@@ -398,5 +464,10 @@ def describe_stuck(error: WorkflowError) -> dict[str, Any]:
     """Give the reason of a stuck run as a value."""
     fields: dict[str, Any] = {"kind": type(error).__name__, "text": str(error)}
     if isinstance(error, DeterminismError):
-        fields["diff"] = error.to_fields()
+        diff = error.to_fields()
+        for side in ("recorded", "actual"):
+            step = diff[side]
+            if step is not None and size_of(step["args"]) > DIFF_ARGS_BYTES_MAX:
+                diff[side] = step | {"args": shorten(repr(step["args"]))}
+        fields["diff"] = diff
     return fields

@@ -14,8 +14,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from convexpy import UNSET, MutationCtx, QueryCtx, mutation, query
+from convexpy import UNSET, MutationCtx, QueryCtx, mutation, query, size_of
+from convexpy_workflow.component.large_values import (
+    RUN_VALUE_BYTES_MAX,
+    STEP_VALUE_BYTES_MAX,
+    get_value,
+    has_value,
+    put_value,
+    with_value,
+)
 from convexpy_workflow.errors import InvalidWorkflowId, WorkflowNotFound
+
+STEPS_READ_ONE_BY_ONE_MAX = 32
 
 
 def find_run(ctx: QueryCtx | MutationCtx, workflow_id: str) -> dict[str, Any] | None:
@@ -54,23 +64,33 @@ def create(
     handler: str,
     args: Any,
     runtime: str,
-    onComplete: Any = None,  # noqa: N803  (wire spelling)
+    onComplete: str | None = None,  # noqa: N803  (wire spelling)
+    context: Any = None,
 ) -> str:
     """Insert a run that has not consumed anything yet; returns its id."""
     run = {
         "name": name,
         "handler": handler,
-        "args": args,
         "state": "running",
         "epoch": 0,
         "wave": 0,
         "nonce": "",
         "now_ms": ctx.now_ms(),
+        "journal_rows": 0,
+        "journal_bytes": 0,
         "runtime": runtime,
     }
+    values = {"args": args}
     if onComplete is not None:
         run["on_complete"] = onComplete
-    return ctx.db.insert("workflows", run)
+        values["context"] = context
+    large = {name: value for name, value in values.items() if size_of(value) > RUN_VALUE_BYTES_MAX}
+    workflow_id = ctx.db.insert("workflows", run | {name: values[name] for name in values.keys() - large.keys()})
+    if large:
+        # A large value names its run, so the run is there first.
+        fields = [put_value(ctx, workflow_id, name, value, RUN_VALUE_BYTES_MAX) for name, value in large.items()]
+        ctx.db.patch("workflows", workflow_id, {name: aside for field in fields for name, aside in field.items()})
+    return workflow_id
 
 
 @query
@@ -82,7 +102,8 @@ def load(ctx: QueryCtx, workflowId: str, held: Any = None) -> Any:  # noqa: N803
 
     Returns:
         `{"run": row, "journal": None}` if the stamp is the row's, so that the suspended handler may go on;
-        `{"run": row, "journal": {"steps": rows, "timers": rows}}` otherwise; None if the run is gone.
+        `{"run": row, "journal": {"args": value, "steps": rows, "timers": rows}}` otherwise, with large values in
+        their places; None if the run is gone.
     """
     run = find_run(ctx, workflowId)
     if run is None:
@@ -90,11 +111,26 @@ def load(ctx: QueryCtx, workflowId: str, held: Any = None) -> Any:  # noqa: N803
     stamp = {"epoch": run["epoch"], "wave": run["wave"], "nonce": run["nonce"]}
     if run["state"] == "done" or (held == stamp and run["state"] == "running"):
         return {"run": run, "journal": None}
+    args = get_value(ctx, run, "args")
     if run["wave"] == 0:
-        return {"run": run, "journal": {"steps": [], "timers": []}}
-    steps = ctx.db.query("steps").with_index("by_position", workflow=run["_id"]).collect()
+        return {"run": run, "journal": {"args": args, "steps": [], "timers": []}}
+    rows = ctx.db.query("steps").with_index("by_position", workflow=run["_id"]).collect()
+    steps = [with_value(ctx, with_value(ctx, row, "args"), "outcome") for row in rows]
     timers = ctx.db.query("timers").with_index("by_workflow", workflow=run["_id"]).collect()
-    return {"run": run, "journal": {"steps": steps, "timers": timers}}
+    return {"run": run, "journal": {"args": args, "steps": steps, "timers": timers}}
+
+
+@query
+def load_callback(ctx: QueryCtx, workflowId: str) -> dict[str, Any] | None:  # noqa: N803
+    """Read who is to hear of a run's end: `{"function": handle, "context": value}`, None for nobody."""
+    return callback_of(ctx, get_run(ctx, workflowId))
+
+
+def callback_of(ctx: QueryCtx | MutationCtx, run: dict[str, Any]) -> dict[str, Any] | None:
+    """The same for a row that was read already."""
+    if "on_complete" not in run:
+        return None
+    return {"function": run["on_complete"], "context": get_value(ctx, run, "context")}
 
 
 @query
@@ -102,7 +138,7 @@ def load_step(ctx: QueryCtx, workflowId: str, position: int) -> Any:  # noqa: N8
     """Read one step with its run: `{"run": row, "step": row}`, None if either is gone."""
     run = find_run(ctx, workflowId)
     step = None if run is None else find_step(ctx, run["_id"], position)
-    return None if step is None else {"run": run, "step": step}
+    return None if step is None else {"run": run, "step": with_value(ctx, step, "args")}
 
 
 @mutation
@@ -134,26 +170,50 @@ def commit_wave(
     assert (run["epoch"], run["wave"]) == (epoch, wave), "the run changed inside its own wave"
     workflow_id = run["_id"]
     for step in started:
-        ctx.db.insert("steps", {**step, "workflow": workflow_id})
+        ctx.db.insert("steps", {**_with_large_aside(ctx, workflow_id, step), "workflow": workflow_id})
     for patch in settled:
         fields = dict(patch)
         row = find_step(ctx, workflow_id, fields.pop("position"))
         assert row is not None, "a step settles only after it was issued"
         if row["state"] != "pending" and "resolved" not in fields:
             continue  # the run is stuck, and the news is of a step that it gave up or that it has news of already
-        ctx.db.patch("steps", row["_id"], {**fields, "state": "done"})
+        if has_value(row, "outcome"):
+            del fields["outcome"]  # it came while the run was stuck, and is consumed now
+        ctx.db.patch("steps", row["_id"], {**_with_large_aside(ctx, workflow_id, fields), "state": "done"})
     jobs: list[str] = []
-    for patch in withdrawn:
-        row = find_step(ctx, workflow_id, patch["position"])
-        assert row is not None and row["state"] == "pending", "only a pending step can be withdrawn"
+    for row, patch in zip(_pending_steps(ctx, workflow_id, withdrawn), withdrawn, strict=True):
         fields = {"state": "canceled", "withdrawn": patch["withdrawn"], "completed_ms": ctx.now_ms()}
         ctx.db.patch("steps", row["_id"], fields)
         if "job" in row:
             jobs.append(row["job"])
     for timer in timers:
         ctx.db.insert("timers", {**timer, "workflow": workflow_id})
-    ctx.db.patch("workflows", workflow_id, {name: UNSET if value is None else value for name, value in changes.items()})
+    fields = {name: UNSET if value is None else value for name, value in changes.items()}
+    if "result" in fields:
+        fields |= put_value(ctx, workflow_id, "result", fields.pop("result"), RUN_VALUE_BYTES_MAX)
+    ctx.db.patch("workflows", workflow_id, fields)
     return jobs
+
+
+def _pending_steps(ctx: MutationCtx, workflow_id: str, patches: list[Any]) -> list[dict[str, Any]]:
+    """Read the rows of pending steps: many by one range, since the ranges of a transaction are bounded."""
+    if len(patches) < STEPS_READ_ONE_BY_ONE_MAX:
+        found = [find_step(ctx, workflow_id, patch["position"]) for patch in patches]
+    else:
+        pending = ctx.db.query("steps").with_index("by_state", workflow=workflow_id, state="pending")
+        rows = {row["position"]: row for row in pending}
+        found = [rows.get(patch["position"]) for patch in patches]
+    steps = [row for row in found if row is not None and row["state"] == "pending"]
+    assert len(steps) == len(patches), "only a pending step can be withdrawn"
+    return steps
+
+
+def _with_large_aside(ctx: MutationCtx, workflow_id: str, fields: dict[str, Any]) -> dict[str, Any]:
+    kept = dict(fields)
+    for name in ("args", "outcome"):
+        if name in kept:
+            kept |= put_value(ctx, workflow_id, name, kept.pop(name), STEP_VALUE_BYTES_MAX)
+    return kept
 
 
 @mutation

@@ -6,13 +6,13 @@ mutation, through the handle that the run's row keeps; both are one transaction.
 
 from __future__ import annotations
 
-from typing import Any
-
-from convexpy import MutationCtx, internal_mutation, mutation
-from convexpy_workflow.component.journal import find_run, get_run
+from convexpy import MutationCtx, internal_mutation, mutation, size_of
+from convexpy_workflow.component.journal import callback_of, find_run, get_run
 from convexpy_workflow.errors import WorkflowNotRunning
 
-CLEANUP_ROWS_PER_COMMIT = 256  # keeps each deletion far from a transaction's bounds
+# Far below what one transaction may read and write.
+CLEANUP_ROWS_PER_COMMIT = 256
+CLEANUP_BYTES_PER_COMMIT = 4 * 1024 * 1024
 
 
 @mutation
@@ -37,7 +37,7 @@ def cancel(ctx: MutationCtx, workflowId: str) -> None:  # noqa: N803
     ctx.db.patch("workflows", run["_id"], fields)
     ctx.run_mutation(
         run["handler"],
-        {"canceled": {"workflowId": run["_id"], "jobs": jobs, "onComplete": run.get("on_complete"), "result": result}},
+        {"canceled": {"workflowId": run["_id"], "jobs": jobs, "onComplete": callback_of(ctx, run), "result": result}},
     )
 
 
@@ -84,12 +84,12 @@ def delete_journal(ctx: MutationCtx, workflow: str) -> None:
 
 
 def _delete_rows(ctx: MutationCtx, workflow: str) -> None:
-    left = CLEANUP_ROWS_PER_COMMIT
-    for table, index in (("steps", "by_position"), ("timers", "by_workflow")):
-        rows: list[dict[str, Any]] = ctx.db.query(table).with_index(index, workflow=workflow).take(left)
-        for row in rows:
+    rows = size = 0
+    for table, index in (("steps", "by_position"), ("timers", "by_workflow"), ("large_values", "by_workflow")):
+        for row in ctx.db.query(table).with_index(index, workflow=workflow):
+            if rows >= CLEANUP_ROWS_PER_COMMIT or size >= CLEANUP_BYTES_PER_COMMIT:
+                ctx.scheduler.run_after(0, delete_journal, {"workflow": workflow})
+                return
             ctx.db.delete(table, row["_id"])
-        left -= len(rows)
-        if left == 0:
-            ctx.scheduler.run_after(0, delete_journal, {"workflow": workflow})
-            return
+            rows += 1
+            size += size_of(row)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
-from convexpy import QueryCtx, query
+from convexpy import QueryCtx, query, size_of
 from convexpy_workflow.component.journal import get_run
+from convexpy_workflow.component.large_values import get_value
 
 PAGE_ITEMS_DEFAULT = 100
 PAGE_ITEMS_MAX = 1000
+PAGE_BYTES_MAX = 4 * 1024 * 1024  # a page of large items is shorter than asked for
+RUNNING_STEPS_SHOWN_MAX = 100
 
 
 @query
@@ -16,8 +20,9 @@ def status(ctx: QueryCtx, workflowId: str) -> dict[str, Any]:  # noqa: N803
     """Tell how a run is doing.
 
     Returns:
-        one of `{"type": "inProgress", "running": steps}`, `{"type": "completed", "result": value}`,
-        `{"type": "failed", "error": text}`, `{"type": "canceled"}`, `{"type": "stuck", "reason": text, "diff": …}`.
+        one of `{"type": "inProgress", "running": steps}` (the first hundred that run),
+        `{"type": "completed", "result": value}`, `{"type": "failed", "error": text}`, `{"type": "canceled"}`,
+        `{"type": "stuck", "reason": text, "diff": …}`.
 
     Raises:
         WorkflowNotFound, InvalidWorkflowId
@@ -26,9 +31,9 @@ def status(ctx: QueryCtx, workflowId: str) -> dict[str, Any]:  # noqa: N803
     if run["state"] == "stuck":
         return {"type": "stuck", "reason": run["stuck"]["text"], "diff": run["stuck"].get("diff")}
     if run["state"] == "running":
-        pending = ctx.db.query("steps").with_index("by_state", workflow=run["_id"], state="pending").collect()
-        return {"type": "inProgress", "running": [present_step(step) for step in pending]}
-    result = run["result"]
+        pending = ctx.db.query("steps").with_index("by_state", workflow=run["_id"], state="pending")
+        return {"type": "inProgress", "running": _within_page(ctx, pending.take(RUNNING_STEPS_SHOWN_MAX), present_step)}
+    result = get_value(ctx, run, "result")
     if result["kind"] == "success":
         return {"type": "completed", "result": result["value"]}
     if result["kind"] == "failed":
@@ -59,12 +64,13 @@ def list_runs(
     # Rows may share a creation time, so the cursor also counts how many of its instant were given out.
     count = _page_items(paginationOpts)
     rows = read.take(seen + count + 1)
-    page = rows[seen : seen + count]
+    presented = _within_page(ctx, rows[seen : seen + count], present_run)
+    page = rows[seen : seen + len(presented)]
     cursor = None
     if page:
         last = page[-1]["_creationTime"]
         cursor = f"{last!r}:{sum(row['_creationTime'] == last for row in rows[: seen + len(page)])}"
-    return _page([present_run(run) for run in page], cursor, paginationOpts, len(rows) > seen + count)
+    return _page(presented, cursor, paginationOpts, len(rows) > seen + len(page))
 
 
 @query
@@ -90,41 +96,53 @@ def list_steps(
 
     count = _page_items(paginationOpts)
     rows = ctx.db.query("steps").with_index("by_position", bound).order(order).take(count + 1)
-    page = rows[:count]
+    presented = _within_page(ctx, rows[:count], present_step)
+    page = rows[: len(presented)]
     following = str(int(page[-1]["position"])) if page else None
-    return _page([present_step(step) for step in page], following, paginationOpts, len(rows) > count)
+    return _page(presented, following, paginationOpts, len(rows) > len(page))
 
 
-def present_run(run: dict[str, Any]) -> dict[str, Any]:
+def present_run(ctx: QueryCtx, run: dict[str, Any]) -> dict[str, Any]:
     """Give a run's row the shape that lists show."""
     return {
         "workflowId": run["_id"],
         "name": run["name"],
-        "args": run["args"],
-        "context": run.get("on_complete", {}).get("context"),
+        "args": get_value(ctx, run, "args"),
+        "context": get_value(ctx, run, "context"),
         "state": run["state"],
-        "runResult": run.get("result"),
+        "runResult": get_value(ctx, run, "result"),
     }
 
 
-def present_step(step: dict[str, Any]) -> dict[str, Any]:
+def present_step(ctx: QueryCtx, step: dict[str, Any]) -> dict[str, Any]:
     """Give a step's row the shape that lists show."""
-    outcome = step.get("outcome")
-    if step["state"] == "canceled":
-        outcome = {"kind": "canceled"}
+    outcome = {"kind": "canceled"} if step["state"] == "canceled" else get_value(ctx, step, "outcome")
     return {
         "workflowId": step["workflow"],
         "stepId": step["_id"],
         "stepNumber": step["position"],
         "name": step["name"],
         "kind": step["kind"],
-        "args": step["args"],
+        "args": get_value(ctx, step, "args"),
         "attempts": step.get("attempts", 0),
         "runResult": outcome,
         "startedAt": step["started_ms"],
         "completedAt": step.get("completed_ms"),
         "workId": step.get("job"),
     }
+
+
+def _within_page(
+    ctx: QueryCtx, rows: list[dict[str, Any]], present: Callable[[QueryCtx, dict[str, Any]], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    presented: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        if size >= PAGE_BYTES_MAX:
+            break
+        presented.append(present(ctx, row))
+        size += size_of(presented[-1])
+    return presented
 
 
 def _page_items(options: dict[str, Any] | None) -> int:

@@ -1,5 +1,7 @@
 """The component's tables: who writes a row, who deletes it.
 
+A field `x_aside` is the id of the row in `large_values` that holds what is too large for the field `x`.
+
 Order and time live in the rows themselves. *Resolution* n of a run is the n-th piece of news that its handler
 consumed, counted from 0 (the start); each step row says during which one it was issued, by which it was resolved and
 during which it was withdrawn, and at which instant. Only fired timers have no step, so they have rows of their own.
@@ -31,20 +33,28 @@ schema = define_schema(
             {
                 "name": v.string(),  # path of the handler: "module:name"
                 "handler": v.string(),  # function handle of the handler's mutation in the app
-                "args": v.any(),
+                "args": v.optional(v.any()),
+                "args_aside": v.optional(v.id("large_values")),
                 "state": v.literals("running", "stuck", "done"),
                 "result": v.optional(outcome),  # once done
-                "stuck": v.optional(v.any()),  # {kind, text, …}: why the code does not fit, while stuck
+                "result_aside": v.optional(v.id("large_values")),
+                "stuck": v.optional(v.any()),  # {kind, text, since_ms, …}: why the code does not fit, while stuck
                 "epoch": v.number(),  # raised by cancel: what carries an older one is stale
                 "wave": v.number(),  # resolutions consumed so far
                 "nonce": v.string(),  # of the last wave; a suspended handler fits only if it carries it
                 "now_ms": v.number(),  # the handler's instant at the last resolution
                 "started_ms": v.optional(v.number()),  # its instant at resolution 0, once that was consumed
                 "finished_ms": v.optional(v.number()),
-                "wake_at_ms": v.optional(v.number()),  # not later than the first pending timer of the handler's loop
+                "wake_at_ms": v.optional(
+                    v.number()
+                ),  # not later than the handler's first timer, or the next try of a stuck run
                 "wake_job": v.optional(v.string()),
+                "journal_rows": v.number(),  # steps and fired timers, and
+                "journal_bytes": v.number(),  # what their arguments and outcomes count: both are bounded
                 "runtime": v.string(),  # interpreter that recorded the journal, "cpython-3.11"
-                "on_complete": v.optional(v.object({"function": v.string(), "context": v.any()})),
+                "on_complete": v.optional(v.string()),  # handle of the app's mutation that hears of the end
+                "context": v.optional(v.any()),  # for it
+                "context_aside": v.optional(v.id("large_values")),
                 "on_complete_error": v.optional(v.string()),
             }
         ).index("by_name", ["name"]),
@@ -56,7 +66,8 @@ schema = define_schema(
                 "kind": step_kind,
                 "name": v.string(),
                 "function": v.optional(v.string()),  # path, or handle of another component's function
-                "args": v.any(),
+                "args": v.optional(v.any()),
+                "args_aside": v.optional(v.id("large_values")),
                 "is_named": v.optional(v.boolean()),
                 "is_inline": v.optional(v.boolean()),
                 "has_unstable_args": v.optional(v.boolean()),
@@ -71,6 +82,7 @@ schema = define_schema(
                 "resolved": v.optional(v.number()),  # resolution that gave its outcome to the handler
                 "resolved_now_ms": v.optional(v.number()),
                 "outcome": v.optional(outcome),
+                "outcome_aside": v.optional(v.id("large_values")),
                 "completed_ms": v.optional(v.number()),
                 "withdrawn": v.optional(v.number()),  # resolution during which the handler gave it up
             }
@@ -88,5 +100,10 @@ schema = define_schema(
                 "now_ms": v.number(),
             }
         ).index("by_workflow", ["workflow"]),
+        # One row a value that is too large for the row it belongs to. Inserted with that row or with the value, by
+        # `journal.create` and `journal.commit_wave`; never changed; deleted by `lifecycle.cleanup`.
+        "large_values": define_table({"workflow": v.id("workflows"), "value": v.any()}).index(
+            "by_workflow", ["workflow"]
+        ),
     }
 )

@@ -1,0 +1,234 @@
+"""The workflows of these tests, and what starts, watches and ends them."""
+
+import asyncio
+import random
+import time
+from datetime import timedelta
+from typing import Any
+
+from convexpy_workflow import Retry, Step, StepError, StepFailed, WorkflowManager
+
+from convexpy import Int64, MutationCtx, QueryCtx, components, internal, internal_mutation, mutation, query, v
+
+workflow = WorkflowManager(components.workflow, default_retry=Retry(attempts=3, initial=1))
+CALLS = {"query": "run_query", "mutation": "run_mutation", "action": "run_action"}
+
+
+# --- what is done with runs
+
+
+@mutation
+def start(ctx: MutationCtx, flow: str, args: dict[str, Any], options: dict[str, Any]) -> str:
+    if options.pop("notes_end", False):
+        options["on_complete"] = internal.flows.note_end
+    run: str = workflow.start(ctx, f"flows:{flow}", args, **options)
+    return run
+
+
+@internal_mutation
+def note_end(ctx: MutationCtx, workflowId: str, result: Any, context: Any) -> None:  # noqa: N803
+    ctx.db.insert("ends", {"run": workflowId, "result": result, "context": context})
+
+
+@internal_mutation
+def fail_at_end(ctx: MutationCtx, workflowId: str, result: Any, context: Any) -> None:  # noqa: N803
+    ctx.db.insert("ends", {"run": workflowId, "result": result, "context": context})
+    raise ValueError("the callback is broken")
+
+
+@mutation
+def start_with_broken_callback(ctx: MutationCtx) -> str:
+    run: str = workflow.start(ctx, internal.flows.sums, {"amounts": [1]}, on_complete=internal.flows.fail_at_end)
+    return run
+
+
+@mutation
+def cancel(ctx: MutationCtx, run: str) -> None:
+    workflow.cancel(ctx, run)
+
+
+@mutation
+def resume(ctx: MutationCtx, run: str) -> None:
+    workflow.resume(ctx, run)
+
+
+@mutation
+def cleanup(ctx: MutationCtx, run: str, force: bool = False) -> bool:
+    is_gone: bool = workflow.cleanup(ctx, run, force=force)
+    return is_gone
+
+
+@query
+def status(ctx: QueryCtx, run: str) -> Any:
+    return workflow.status(ctx, run)
+
+
+@query
+def steps(ctx: QueryCtx, run: str, options: dict[str, Any] | None = None) -> Any:
+    return workflow.list_steps(ctx, run, pagination_opts=options)
+
+
+@query
+def runs(ctx: QueryCtx, flow: str | None = None, options: dict[str, Any] | None = None) -> Any:
+    if flow is None:
+        return workflow.list(ctx, order="desc", pagination_opts=options)
+    return workflow.list_by_name(ctx, f"flows:{flow}", pagination_opts=options)
+
+
+# --- handlers
+
+
+@workflow.define
+async def sums(step: Step, amounts: list[float], name: str = "sum") -> float:
+    """Adds one amount after the other: sequential steps."""
+    total = 0.0
+    for amount in amounts:
+        print(f"adding {amount:g} to {name}")
+        total = await step.run_mutation(internal.work.add, {"name": name, "by": amount})
+    return total
+
+
+@workflow.define
+async def waits(step: Step, days: float) -> list[float]:
+    begun = step.now()
+    await step.sleep(timedelta(days=days))
+    return [begun.timestamp(), step.now().timestamp()]
+
+
+@workflow.define
+async def catches(step: Step, kind: str, function: str) -> list[Any]:
+    try:
+        await getattr(step, CALLS[kind])(function)
+    except StepFailed as failure:
+        caught = [failure.position, failure.name, failure.text, failure.data]
+        return [*caught, await step.run_query(internal.work.read, {"name": "lost"})]
+    return ["nothing was raised"]
+
+
+@workflow.define
+async def lets_fail(step: Step) -> None:
+    await step.run_mutation(internal.work.fail_mutation)
+
+
+@workflow.define
+async def retries(step: Step, function: str, args: dict[str, Any], retry: bool) -> Any:
+    return await step.run_action(function, args, retry=retry)
+
+
+@workflow.define
+async def gathers(step: Step, names: list[str]) -> list[float]:
+    return list(await asyncio.gather(*(step.run_mutation(internal.work.add, {"name": name}) for name in names)))
+
+
+@workflow.define
+async def floods(step: Step, count: float) -> str:
+    calls = (step.run_mutation(internal.work.echo_mutation, {"value": n}) for n in range(int(count)))
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    errors = [str(result) for result in results if isinstance(result, StepError)]
+    return f"{len(results) - len(errors)} ran; {errors[0] if errors else 'no errors'}"
+
+
+@workflow.define
+async def echoes(step: Step, value: Any) -> list[Any]:
+    results = []
+    for method, function in (
+        (step.run_query, internal.work.echo_query),
+        (step.run_mutation, internal.work.echo_mutation),
+        (step.run_action, internal.work.echo_action),
+    ):
+        results.append(await method(function, {"value": value}))
+        results.append(await step.run_mutation(internal.work.echo_mutation, {"value": results[-1]}, inline=True))
+    return results
+
+
+@workflow.define
+async def takes_bytes(step: Step, sizes: list[float]) -> list[Any]:
+    """Gives sizes back, not the bytes, so that only the steps are large."""
+    seen: list[Any] = []
+    for size in sizes:
+        try:
+            seen.append(len(await step.run_mutation(internal.work.give_bytes, {"size": size})))
+        except StepFailed as failure:
+            seen.append(failure.text[:90])
+    return seen
+
+
+@workflow.define
+async def passes(step: Step, large: bytes) -> bytes:
+    for method, function in (
+        (step.run_query, internal.work.echo_query),
+        (step.run_mutation, internal.work.echo_mutation),
+        (step.run_action, internal.work.echo_action),
+    ):
+        given: bytes = await method(function, {"value": large})
+        large = given
+    return large
+
+
+@workflow.define
+async def keeps(step: Step, large: bytes) -> bytes:
+    await step.run_mutation(internal.work.echo_mutation, {"value": 1})
+    await step.sleep(60)
+    return large
+
+
+@workflow.define(args={"value": v.any()}, returns=v.object({"count": v.int64()}))
+async def promises(step: Step, value: Any) -> Any:
+    return {"count": value}
+
+
+@workflow.define
+async def returns_junk(step: Step) -> Any:
+    return object()
+
+
+@workflow.define
+async def slow_then_more(step: Step) -> None:
+    await step.run_action(internal.work.take_time, {"seconds": 10})
+    await step.run_mutation(internal.work.add, {"name": "more"})
+
+
+@workflow.define
+async def stalls(step: Step) -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+@workflow.define
+async def loops(step: Step, rounds: float) -> None:
+    for _ in range(int(rounds)):
+        await step.run_mutation(internal.work.echo_mutation, {"value": "x" * 100_000})
+
+
+@workflow.define
+async def everything(step: Step) -> list[Any]:
+    """As many constructs as one handler can hold; what it returns depends on all that it saw."""
+    seen: list[Any] = [step.now().timestamp(), time.time(), random.random(), step.random.random(), str(step.uuid4())]
+    print("begun")
+    seen += await asyncio.gather(
+        step.run_mutation(internal.work.add, {"name": "a", "by": 2}),
+        step.run_query(internal.work.read, {"name": "b"}),
+        step.run_action(internal.work.work_at_last, {"attempts": 2}, retry=True),
+    )
+    await asyncio.sleep(5)
+    seen.append(time.time())
+    try:
+        async with asyncio.timeout(3):
+            await step.run_action(internal.work.take_time, {"seconds": 60})
+    except TimeoutError:
+        print("late")
+        seen.append("late")
+    tasks = [
+        asyncio.create_task(step.run_action(internal.work.take_time, {"seconds": seconds})) for seconds in (9, 2, 4)
+    ]
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    seen.append(done.pop().result())
+    seen.append(await step.run_mutation(internal.work.add, {"name": "a", "by": 5}, inline=True))
+    try:
+        await step.run_mutation(internal.work.fail_mutation)
+    except StepFailed as failure:
+        seen += [failure.text, failure.data]
+    await step.sleep(timedelta(hours=1))
+    seen += [Int64(7), random.random(), step.now().timestamp()]
+    return seen

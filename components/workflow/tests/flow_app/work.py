@@ -1,0 +1,95 @@
+"""Functions that run as steps."""
+
+import asyncio
+from typing import Any
+
+from convexpy_workflow import NonRetryableError
+
+from convexpy import (
+    ActionCtx,
+    ConvexError,
+    MutationCtx,
+    QueryCtx,
+    internal,
+    internal_action,
+    internal_mutation,
+    internal_query,
+    mutation,
+)
+
+
+@internal_query
+def read(ctx: QueryCtx, name: str) -> float:
+    row = ctx.db.query("counters").with_index("by_name", name=name).unique()
+    return 0 if row is None else row["value"]
+
+
+@mutation
+def add(ctx: MutationCtx, name: str, by: float = 1) -> float:
+    row = ctx.db.query("counters").with_index("by_name", name=name).unique()
+    if row is None:
+        ctx.db.insert("counters", {"name": name, "value": by})
+        return by
+    value: float = row["value"] + by
+    ctx.db.patch(row["_id"], {"value": value})
+    return value
+
+
+@internal_query
+def fail_query(ctx: QueryCtx) -> None:
+    raise ValueError("no query")
+
+
+@internal_mutation
+def fail_mutation(ctx: MutationCtx) -> None:
+    add(ctx, "lost")
+    raise ConvexError({"code": "broke", "limit": 3})
+
+
+@internal_action
+async def fail_action(ctx: ActionCtx) -> None:
+    await ctx.run_mutation(internal.work.add, {"name": "attempts"})
+    raise RuntimeError("no action")
+
+
+@internal_action
+async def fail_for_good(ctx: ActionCtx) -> None:
+    await ctx.run_mutation(internal.work.add, {"name": "attempts"})
+    raise NonRetryableError("bad key", {"key": 1})
+
+
+@internal_action
+async def work_at_last(ctx: ActionCtx, attempts: float) -> str:
+    """Fails until it has been called so often."""
+    count = await ctx.run_mutation(internal.work.add, {"name": "attempts"})
+    if count < attempts:
+        raise RuntimeError(f"attempt {count:.0f} failed")
+    return f"done at {count:.0f}"
+
+
+@internal_action
+async def take_time(ctx: ActionCtx, seconds: float) -> str:
+    await asyncio.sleep(seconds)
+    await ctx.run_mutation(internal.work.add, {"name": "took time"})
+    return f"{seconds:g} s"
+
+
+@internal_query
+def echo_query(ctx: QueryCtx, value: Any) -> Any:
+    return value
+
+
+@internal_mutation
+def echo_mutation(ctx: MutationCtx, value: Any) -> Any:
+    return value
+
+
+@internal_action
+async def echo_action(ctx: ActionCtx, value: Any) -> Any:
+    return value
+
+
+@internal_mutation
+def give_bytes(ctx: MutationCtx, size: float) -> bytes:
+    add(ctx, "gave")
+    return bytes(int(size))

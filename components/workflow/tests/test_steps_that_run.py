@@ -1,0 +1,205 @@
+"""Steps on the real runtime: what they return, how they fail, how they are tried again, how large they may be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from convexpy_workflow.replay import is_same_value
+from convexpy_workflow.warm import warm_runs
+from flow_deployment import FlowDeployment
+
+from convexpy import ConvexpyError, Int64
+
+KINDS = ("query", "mutation", "action")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        7,
+        -0.0,
+        1.5,
+        Int64(7),
+        Int64(-(2**63)),
+        "ü\x00",
+        b"\x00\xff",
+        [Int64(1), b"", []],
+        {"a": {"b": [Int64(3), b"x", 1.0, None]}},
+    ],
+    ids=repr,
+)
+def test_values_come_back_as_they_went(deployment: FlowDeployment, value: Any) -> None:
+    """As argument and as result, of a query, a mutation and an action, scheduled and inline."""
+    results = deployment.result("echoes", {"value": value})
+
+    assert len(results) == 6
+    assert all(is_same_value(result, value) for result in results), results
+
+
+def test_replay_gives_back_the_same_values(deployment: FlowDeployment) -> None:
+    """After each restart the handler runs again over its journal, so values come out of rows, not out of memory."""
+    value = {"large": [Int64(2**62), b"\x00\xff"], "number": 1, "text": "x" * 20_000}
+    run = deployment.start("echoes", {"value": value})
+    for _ in range(6):
+        restart_without_memory(deployment)
+        deployment.advance()
+
+    results = deployment.status(run)["result"]
+    assert results == [value] * 6
+    assert all(type(result["large"][0]) is Int64 and type(result["large"][1]) is bytes for result in results)
+
+
+def restart_without_memory(deployment: FlowDeployment) -> None:
+    warm_runs.clear()
+    deployment.restart()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_failing_step_raises_at_its_await_and_can_be_caught(deployment: FlowDeployment, kind: str) -> None:
+    texts = {
+        "query": "ValueError: no query",
+        "mutation": 'ConvexError: {"code":"broke","limit":3}',
+        "action": "RuntimeError: no action",
+    }
+    function = f"work:fail_{kind}"
+
+    position, name, text, data, lost = deployment.result("catches", {"kind": kind, "function": function})
+
+    assert (position, name, text) == (0, function, texts[kind])
+    assert data == ({"code": "broke", "limit": 3} if kind == "mutation" else None)
+    assert lost == 0  # what the failed mutation wrote is gone
+    [failed, _] = deployment.query("flows:steps", {"run": deployment.rows("workflows")[0]["_id"]})["page"]
+    assert failed["runResult"]["kind"] == "failed"
+    assert f"in {function.partition(':')[2]}" in failed["runResult"]["traceback"].replace("at ", "in ")
+
+
+def test_a_function_that_is_not_there_fails_at_its_await(deployment: FlowDeployment) -> None:
+    result = deployment.result("catches", {"kind": "mutation", "function": "work:nothing"})
+    assert "work:nothing" in result[2]
+
+
+def test_gather_runs_its_steps_side_by_side(deployment: FlowDeployment) -> None:
+    run = deployment.start("gathers", {"names": ["a", "b", "b"]})
+    assert len(deployment.status(run)["running"]) == 3
+
+    deployment.advance()
+
+    first, *rest = deployment.status(run)["result"]
+    assert (first, sorted(rest)) == (1, [1, 2])
+
+
+def test_an_action_is_tried_again_after_its_back_off(deployment: FlowDeployment) -> None:
+    args = {"function": "work:work_at_last", "args": {"attempts": 3}, "retry": True}
+    run = deployment.start("retries", args)
+    deployment.advance()
+    [running] = deployment.status(run)["running"]
+    assert (running["attempts"], deployment.counter("attempts")) == (1, 1)
+    deployment.advance(0.4)  # the first wait is one second, spread over 0.5 to 1.5
+    assert deployment.counter("attempts") == 1
+
+    deployment.advance(5)
+
+    assert deployment.status(run) == {"type": "completed", "result": "done at 3"}
+
+
+def test_without_a_policy_one_attempt_is_all(deployment: FlowDeployment) -> None:
+    run = deployment.start("retries", {"function": "work:fail_action", "args": {}, "retry": False})
+    deployment.run_all_scheduled()
+
+    assert deployment.status(run)["error"] == "StepFailed: Step 0 (work:fail_action) failed: RuntimeError: no action"
+    assert deployment.counter("attempts") == 1
+
+
+def test_a_policy_ends_after_its_last_attempt(deployment: FlowDeployment) -> None:
+    run = deployment.start("retries", {"function": "work:fail_action", "args": {}, "retry": True})
+    deployment.run_all_scheduled()
+
+    assert deployment.status(run)["type"] == "failed"
+    assert deployment.counter("attempts") == 3
+
+
+def test_a_non_retryable_error_ends_at_once(deployment: FlowDeployment) -> None:
+    run = deployment.start("retries", {"function": "work:fail_for_good", "args": {}, "retry": True})
+    deployment.run_all_scheduled()
+
+    assert deployment.status(run)["error"] == "StepFailed: Step 0 (work:fail_for_good) failed: bad key"
+    assert deployment.counter("attempts") == 1
+
+
+def test_an_action_whose_server_was_lost_is_tried_again_by_its_policy(deployment: FlowDeployment) -> None:
+    run = deployment.start("slow_then_more")
+    deployment.advance(1)
+    deployment.restart()
+    deployment.run_all_scheduled()
+
+    assert "Transient error while executing action" in deployment.status(run)["error"]
+    assert deployment.counter("took time") == 0
+
+
+def test_many_steps_start_in_one_wave(deployment: FlowDeployment) -> None:
+    assert deployment.result("floods", {"count": 500}) == "500 ran; no errors"
+
+
+def test_more_steps_than_one_wave_can_start_are_a_clear_error(deployment: FlowDeployment) -> None:
+    result = deployment.result("floods", {"count": 1_001})
+    assert result.startswith("999 ran; Step 999 (work:echo_mutation) failed: Too many steps at once: ")
+    assert "Await some of them before you start more" in result
+
+
+@pytest.mark.parametrize("size", [0, 5_000, 300_000, 799_000])
+def test_large_values_lie_beside_their_rows(deployment: FlowDeployment, size: int) -> None:
+    """Also when a step's argument and its result together would not fit one document."""
+    assert deployment.result("passes", {"large": bytes(size)}) == bytes(size)
+
+    [run] = deployment.rows("workflows")
+    assert ("args_aside" in run) == (size > 1_024) == ("result_aside" in run)
+    assert all(("args_aside" in step) == (size > 16_384) for step in deployment.rows("steps"))
+
+
+def test_a_result_that_is_too_large_fails_its_step(deployment: FlowDeployment) -> None:
+    assert deployment.result("takes_bytes", {"sizes": [800_000, 820_000, 10]}) == [
+        800_000,
+        "ValueError: Step return value too large (820002 bytes). Maximum is 819200 bytes. Store it ",
+        10,
+    ]
+    assert deployment.counter("gave") == 3  # the mutation itself is not undone
+
+
+def test_arguments_that_are_too_large_are_refused_at_the_start(deployment: FlowDeployment) -> None:
+    with pytest.raises(ConvexpyError, match="Workflow arguments too large"):
+        deployment.start("keeps", {"large": bytes(900_000)})
+
+
+def test_a_journal_that_could_not_be_replayed_ends_the_run(deployment: FlowDeployment) -> None:
+    run = deployment.start("loops", {"rounds": 500}, notes_end=True)
+    deployment.run_all_scheduled()
+
+    assert deployment.status(run)["error"].startswith("JournalTooLarge: the journal of this run has 64 steps")
+    assert [row["result"]["kind"] for row in deployment.app_rows("ends")] == ["failed"]
+    steps = sorted(deployment.rows("steps"), key=lambda step: step["position"])
+    assert [step["state"] for step in steps] == ["done"] * 63 + ["canceled"]
+
+
+def test_a_handler_that_waits_for_nothing_is_stuck_with_the_place(deployment: FlowDeployment) -> None:
+    run = deployment.start("stalls")
+
+    status = deployment.status(run)
+    assert status["type"] == "stuck"
+    assert "flows.py" in status["reason"]
+    assert "awaiting" in status["reason"]
+
+
+@pytest.mark.parametrize("depth", [12, 13])
+def test_nested_values_have_a_bound(deployment: FlowDeployment, depth: int) -> None:
+    value: Any = 1.0
+    for _ in range(depth - 2):  # the arguments' object and the field's value are two levels
+        value = [value]
+
+    if depth == 12:
+        assert deployment.result("echoes", {"value": [value]})[-1] == [value]
+    else:
+        with pytest.raises(ConvexpyError, match=r"Workflow arguments too nested\. Maximum is 12 levels\."):
+            deployment.start("echoes", {"value": [value]})
