@@ -23,9 +23,9 @@ from convexpy.functions.references import api as api
 from convexpy.functions.references import components as components
 from convexpy.functions.references import function_name as function_name
 from convexpy.functions.references import internal as internal
+from convexpy.functions.running import create_function_handle as create_function_handle
 from convexpy.functions.schema import define_schema as define_schema
 from convexpy.functions.schema import define_table as define_table
-from convexpy.functions.running import create_function_handle as create_function_handle
 from convexpy.values import UNSET as UNSET
 from convexpy.values import Id as Id
 from convexpy.values import Int64 as Int64

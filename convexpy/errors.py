@@ -123,9 +123,9 @@ class Conflict(ConvexpyError):
 
     def __str__(self) -> str:
         return (
-            f"{self.function} lost the race for table {self.table!r} in all of its {self.attempts} attempts: it read at "
-            f"ts {self.snapshot_ts}, and {self.written_by} wrote to the range it had read at ts {self.write_ts}. Read a "
-            f"narrower index range, or spread the writes over more documents."
+            f"{self.function} lost the race for table {self.table!r} in all of its {self.attempts} attempts: it read "
+            f"at ts {self.snapshot_ts}, and {self.written_by} wrote to the range it had read at ts {self.write_ts}. "
+            f"Read a narrower index range, or spread the writes over more documents."
         )
 
 

@@ -29,6 +29,7 @@ from convexpy.functions.context import MutationCtx, QueryCtx
 from convexpy.functions.database import NamespaceTables
 from convexpy.functions.definitions import Function
 from convexpy.functions.query_builder import Query
+from convexpy.functions.running import running
 from convexpy.functions.scheduling import Row, Target
 from convexpy.limits import CALL_DEPTH_MAX
 from convexpy.runtime.failures import too_large
@@ -36,7 +37,6 @@ from convexpy.runtime.generation import Generation
 from convexpy.runtime.log_capture import LogSink
 from convexpy.runtime.messages import Call, JobHint
 from convexpy.runtime.resolution import Located, Resolver
-from convexpy.functions.running import running
 from convexpy.transactions.transaction import Transaction
 from convexpy.values import normalize, size_of
 from convexpy.values.validators import Validator
@@ -269,5 +269,6 @@ def wrong_kind(function: Function, asked: str) -> WrongFunctionKind:
     """A function called as another kind than it is."""
     module, _, name = function.path.partition(":")
     return WrongFunctionKind(
-        f"Trying to execute {module}.js:{name} as {KIND_NAMES[asked]}, but it is defined as {KIND_NAMES[function.kind]}."
+        f"Trying to execute {module}.js:{name} as {KIND_NAMES[asked]}, but it is defined as "
+        f"{KIND_NAMES[function.kind]}."
     )
