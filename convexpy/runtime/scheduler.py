@@ -10,11 +10,13 @@ transaction that runs it; so a hint may come twice, late, or not at all, and a c
 from __future__ import annotations
 
 import asyncio
-import heapq
+import itertools
 import zlib
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
+
+from sortedcontainers import SortedList
 
 from convexpy.environment import Environment
 from convexpy.errors import ConvexpyError
@@ -51,17 +53,23 @@ class JobRunner(Protocol):
 class _Queue:
     """The earliest pending rows of one queue, and how many of its functions run."""
 
-    __slots__ = ("again", "heap", "horizon_ns", "is_loading", "known", "limit", "name", "running")
+    __slots__ = ("again", "horizon_ns", "is_loading", "known", "limit", "name", "rows", "running")
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.heap: list[tuple[int, str, JobHint]] = []
-        self.known: set[str] = set()  # in the heap, waiting for a lane, or running
+        self.rows: SortedList[tuple[int, int, JobHint]] = SortedList()  # by due time, then in order of arrival
+        self.known: set[str] = set()  # in `rows`, waiting for a lane, or running
         self.again: dict[str, JobHint] = {}  # rows that their own run has made pending once more
         self.running = 0
         self.limit: int | None = None
-        self.horizon_ns: int | None = None  # rows due later are only in the index; None: all are in memory
+        self.horizon_ns: int | None = None  # rows due then or later may be in the index only; None: all are in memory
         self.is_loading = False
+
+    @property
+    def is_short(self) -> bool:
+        """Whether to load more rows. Not while many wait for a lane: they would only be found again."""
+        is_partial = self.horizon_ns is not None and not self.is_loading
+        return is_partial and len(self.known) <= SCHEDULER_ROWS_IN_MEMORY_MAX // 2
 
     @property
     def has_room(self) -> bool:
@@ -86,6 +94,7 @@ class JobScheduler:
         self._environment = environment
         self._report = report
         self._timer_seconds_max = timer_seconds_max
+        self._arrivals = itertools.count()
         self._queues: dict[str, _Queue] = {}
         self._lanes: dict[str, deque[Callable[[], None]]] = {}  # who waits; present while one of the lane runs
         self._running = 0  # transactions, not actions
@@ -143,15 +152,13 @@ class JobScheduler:
         return queue
 
     def _add(self, queue: _Queue, hint: JobHint) -> None:
-        if hint.id in queue.known or (queue.horizon_ns is not None and hint.due_ns > queue.horizon_ns):
+        if hint.id in queue.known or (queue.horizon_ns is not None and hint.due_ns >= queue.horizon_ns):
             return
-        if len(queue.known) >= SCHEDULER_ROWS_IN_MEMORY_MAX:
-            latest = max(queue.heap, default=(0, "", hint))[0]
-            queue.horizon_ns = min(latest, queue.horizon_ns or latest)
-            if hint.due_ns > queue.horizon_ns:
-                return
         queue.known.add(hint.id)
-        heapq.heappush(queue.heap, (hint.due_ns, hint.id, hint))
+        queue.rows.add((hint.due_ns, next(self._arrivals), hint))
+        if len(queue.known) > SCHEDULER_ROWS_IN_MEMORY_MAX:
+            queue.horizon_ns, _, latest = queue.rows.pop(-1)
+            queue.known.discard(latest.id)
 
     async def _load(self, queue: _Queue, after_ms: float | None) -> None:
         """Read the next rows of a queue from the index."""
@@ -196,16 +203,16 @@ class JobScheduler:
         now_ns = self._environment.now_ns()
         next_due_ns: int | None = None
         for queue in self._queues.values():
-            while queue.heap and queue.has_room and self._running < SCHEDULED_RUNS_IN_FLIGHT_MAX:
-                due_ns, _, hint = queue.heap[0]
+            while queue.rows and queue.has_room and self._running < SCHEDULED_RUNS_IN_FLIGHT_MAX:
+                due_ns, _, hint = queue.rows[0]
                 if due_ns > now_ns:
                     break
-                heapq.heappop(queue.heap)
+                del queue.rows[0]
                 self._start(queue, hint)
-            if queue.heap and queue.has_room:
-                due_ns = queue.heap[0][0]
+            if queue.rows and queue.has_room:
+                due_ns = queue.rows[0][0]
                 next_due_ns = due_ns if next_due_ns is None else min(next_due_ns, due_ns)
-            elif not queue.heap and queue.horizon_ns is not None and not queue.is_loading:
+            elif not queue.rows and queue.is_short:
                 queue.is_loading = True
                 self._spawn(self._load_more(queue))
         if self._timer is not None:

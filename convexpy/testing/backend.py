@@ -32,7 +32,7 @@ from convexpy.runtime.messages import Reply
 from convexpy.runtime.resolution import Resolver
 from convexpy.storage.lmdb_store import LmdbStore
 from convexpy.testing.client import CallableKind, TestClient
-from convexpy.testing.clock import ManualClock, ManualEnvironment
+from convexpy.testing.clock import CommitEnvironment, ManualClock, ManualEnvironment
 from convexpy.testing.loop import ManualLoop
 from convexpy.testing.pending import has_later_functions
 from convexpy.testing.server import InProcessServer
@@ -84,6 +84,7 @@ class TestBackend(TestClient):
         self._environment = ManualEnvironment(self.clock, seed)
         self._job_environment = ManualEnvironment(self.clock, seed)
         self._job_environment.is_held = True
+        self._commit_environment = CommitEnvironment(self.clock, seed)
         self._limits = FunctionLimits().override(limits or {})
         self._is_redacted = is_redacted
         self._project = project
@@ -259,6 +260,7 @@ class TestBackend(TestClient):
             self._store,
             self._environment,
             self._job_environment,
+            self._commit_environment,
             self._limits,
             is_redacted=self._is_redacted,
             report=self.reports.append,

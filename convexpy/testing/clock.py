@@ -69,3 +69,20 @@ class ManualEnvironment:
     def entropy(self, size: int) -> bytes:
         """See `Environment`."""
         return self._random.randbytes(size)
+
+
+class CommitEnvironment(ManualEnvironment):
+    """The committer's: every reading is a millisecond after the one before.
+
+    Commits of one instant thereby have timestamps that creation times can tell apart, so documents of mutations that
+    follow one another come in that order, as they nearly always do where time passes by itself.
+    """
+
+    def __init__(self, clock: ManualClock, seed: int) -> None:
+        super().__init__(clock, seed)
+        self._latest_ns = 0
+
+    def now_ns(self) -> int:
+        """See `Environment`."""
+        self._latest_ns = max(self.clock.now_ns(), self._latest_ns + 1_000_000)
+        return self._latest_ns

@@ -20,7 +20,7 @@ from convexpy.runtime.publishing import Publisher
 from convexpy.runtime.scheduler import JobScheduler
 from convexpy.storage.lmdb_store import LmdbStore
 from convexpy.testing.actions import InProcessActions
-from convexpy.testing.clock import ManualEnvironment
+from convexpy.testing.clock import CommitEnvironment, ManualEnvironment
 from convexpy.testing.workers import CommitOutcome, InProcessCommits, InProcessFunctions
 from convexpy.transactions.commit_messages import Committed
 from convexpy.transactions.committer import Committer
@@ -41,6 +41,7 @@ class InProcessServer:
         store: LmdbStore,
         environment: ManualEnvironment,
         job_environment: ManualEnvironment,
+        commit_environment: CommitEnvironment,
         limits: FunctionLimits,
         *,
         is_redacted: bool,
@@ -51,7 +52,7 @@ class InProcessServer:
         self._environment = environment
         self._limits = limits
         self._generation = 0
-        committer = Committer(store, environment)
+        committer = Committer(store, commit_environment)
         self.publisher = Publisher(committer.last_ts, environment)
         operations = ActionOperations()
         self.functions = InProcessFunctions(store)

@@ -1,4 +1,4 @@
-"""What a call takes, gives back and raises, as clients and other functions see it. Source: runtime-semantics 19, 1-21."""
+"""What a call takes, gives back and raises, as clients and functions see it. Source: runtime-semantics 19, 1-21."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from convexpy import ConvexpyError, internal
+from convexpy import ConvexpyError, MutationCtx, internal
 from convexpy.runtime import scheduler as scheduler_module
 from convexpy.testing import TestBackend
 
@@ -27,6 +27,13 @@ def say(jobs: TestBackend, delay: Any, text: str, **options: Any) -> str:
 def events(jobs: TestBackend) -> list[str]:
     """What has been recorded, in the order in which it was."""
     return jobs.run(lambda ctx: [row["text"] for row in ctx.db.query("events")])
+
+
+def counter_of(ctx: MutationCtx) -> int:
+    """What `increment` has come to."""
+    row = ctx.db.query("counters").unique()
+    assert row is not None
+    return int(row["value"])
 
 
 def row_of(jobs: TestBackend, job: str) -> Row | None:
@@ -133,7 +140,7 @@ def test_a_wrong_delay_is_refused_at_the_call(jobs: TestBackend, delay: Any, pro
 @pytest.mark.parametrize(
     ("when", "problem"),
     [
-        (datetime(2025, 1, 1), "aware datetime"),  # noqa: DTZ001 - it is what is refused
+        (datetime(2025, 1, 1), "aware datetime"),
         ("tomorrow", "aware datetime or epoch seconds"),
         (1_735_689_600_000, "divide _creationTime by 1000"),
     ],
@@ -200,7 +207,7 @@ def test_jobs_that_race_each_take_effect_once(jobs: TestBackend) -> None:
     ids = [schedule(jobs, 1, internal.jobs.increment) for _ in range(20)]
     jobs.advance(1)
 
-    assert jobs.run(lambda ctx: ctx.db.query("counters").unique()["value"]) == 20
+    assert jobs.run(counter_of) == 20
     assert {state_of(jobs, job)["kind"] for job in ids} == {"success"}
     assert jobs.runtime.conflicts > 0
 
@@ -247,6 +254,27 @@ def test_rows_beyond_what_is_held_in_memory_run_too(jobs: TestBackend, monkeypat
     rows = jobs.run(lambda ctx: ctx.db.query("events").collect())
     assert sorted(int(row["text"]) for row in rows) == list(range(60))
     assert all(row["at"] - start == int(row["text"]) * 1000 for row in rows)
+
+
+def test_many_rows_that_wait_for_a_lane_are_not_looked_up_over_and_over(
+    jobs: TestBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are due at once in one lane, and few fit into memory: some are loaded when half of those have run."""
+    monkeypatch.setattr(scheduler_module, "SCHEDULER_ROWS_IN_MEMORY_MAX", 4)
+    loads = []
+    run_system = jobs.runtime.run_system
+
+    async def count_loads(name: str, payload: dict[str, Any], **options: Any) -> Any:
+        loads.extend([name] if name == "due_rows" else [])
+        return await run_system(name, payload, **options)
+
+    monkeypatch.setattr(jobs.runtime, "run_system", count_loads)
+    for number in range(40):
+        say(jobs, 1, f"{number:02}", lane="one")
+    jobs.advance(1)
+
+    assert events(jobs) == [f"{number:02}" for number in range(40)]
+    assert 10 <= len(loads) <= 20
 
 
 def test_finished_rows_go_after_a_week_and_pending_ones_never(jobs: TestBackend) -> None:
@@ -301,7 +329,7 @@ def test_a_mutation_cannot_cancel_itself(jobs: TestBackend) -> None:
 def test_canceling_takes_ids_of_scheduled_functions_only(jobs: TestBackend, id: str) -> None:
     other = jobs.run(lambda ctx: ctx.db.insert("events", {"text": "x"}))
 
-    with pytest.raises(ConvexpyError, match="Invalid argument `id` for `scheduler.cancel`"):
+    with pytest.raises(ConvexpyError, match=r"Invalid argument `id` for `scheduler\.cancel`"):
         jobs.run(lambda ctx: ctx.scheduler.cancel(id if id == "junk" else other))
 
 
@@ -385,7 +413,7 @@ def test_a_conflict_runs_function_and_completion_again_together(jobs: TestBacken
     jobs.advance(1)
 
     assert jobs.runtime.conflicts > 0
-    assert jobs.run(lambda ctx: ctx.db.query("counters").unique()["value"]) == 10
+    assert jobs.run(counter_of) == 10
     assert len(completions(jobs)) == 10
 
 
@@ -471,7 +499,7 @@ def test_a_lane_runs_one_at_a_time_in_order_of_due_time(jobs: TestBackend) -> No
         say(jobs, 1 + number / 1000, str(number), lane="texts")
     jobs.advance(2)
 
-    assert jobs.run(lambda ctx: ctx.db.query("counters").unique()["value"]) == 11
+    assert jobs.run(counter_of) == 11
     assert jobs.runtime.conflicts == 0
     assert events(jobs)[1:] == [str(number) for number in range(10)]
 

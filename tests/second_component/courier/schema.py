@@ -1,0 +1,17 @@
+"""Parcels on their way."""
+
+from convexpy import define_schema, define_table, v
+
+schema = define_schema(
+    {
+        "parcels": define_table(
+            {
+                "to": v.string(),
+                "text": v.string(),
+                "state": v.literals("carried", "delivered", "lost"),
+                "callback": v.optional(v.string()),
+                "isFragile": v.optional(v.boolean()),
+            }
+        ).index("by_to", ["to"])
+    }
+)

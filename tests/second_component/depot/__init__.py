@@ -1,0 +1,1 @@
+"""The innermost component."""
