@@ -14,14 +14,8 @@ from typing import Any
 from convexpy.errors import DefinitionError, InvalidRequest
 from convexpy.functions.components import ComponentDefinition, define_app
 from convexpy.functions.definitions import Function
-from convexpy.functions.discovery import (
-    Discovered,
-    discover,
-    import_module,
-    import_package,
-    import_project,
-    restoring_modules,
-)
+from convexpy.functions.discovery import Discovered, discover
+from convexpy.functions.importing import import_module, import_package, import_project, restoring_modules
 from convexpy.functions.schema import SchemaDefinition
 
 

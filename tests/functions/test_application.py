@@ -15,6 +15,7 @@ from convexpy.errors import DefinitionError, InvalidRequest
 from convexpy.functions import discovery
 from convexpy.functions.application import Application, load_application
 from convexpy.functions.definitions import query
+from convexpy.functions.importing import ProjectFinder
 
 DECORATORS = "from convexpy.functions.definitions import query, mutation, internal_mutation\n"
 CONFIG = "from convexpy.functions.components import define_app, define_component\n"
@@ -281,7 +282,7 @@ def test_another_folder_of_the_same_name_takes_its_place(tmp_path: Path) -> None
     for place in ("one", "two", "one"):
         assert paths(load_application(tmp_path / place / "app_of_tests")) == [f"in_{place}:listed"]
     assert "app_of_tests.in_two" not in sys.modules
-    assert sum(isinstance(finder, discovery._ProjectFinder) for finder in sys.meta_path) == 1
+    assert sum(isinstance(finder, ProjectFinder) for finder in sys.meta_path) == 1
 
 
 def test_loading_after_a_failure_works(load: Load) -> None:

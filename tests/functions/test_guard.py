@@ -92,14 +92,16 @@ def test_an_exception_gives_the_slot_back_and_passes(error: type[BaseException])
 
 
 def test_another_thread_has_a_slot_of_its_own() -> None:
-    seen: list[object] = ["nothing"]
+    is_in_call, seen = threading.Event(), []
 
     def look() -> None:
-        seen[0] = slot.environment
+        is_in_call.wait(60)
+        seen.append(slot.environment)
 
     thread = threading.Thread(target=look)
+    thread.start()  # before the call: where another test has installed the guard, a call may start none
     with guard.call(new_environment()):
-        thread.start()
+        is_in_call.set()
         thread.join()
 
     assert seen == [None]
