@@ -22,10 +22,11 @@ from convexpy_workflow.app_values import bounded, storable
 from convexpy_workflow.commands import Failure, Outcome, Success
 from convexpy_workflow.definition import Definition
 from convexpy_workflow.errors import WorkflowError
+from convexpy_workflow.jobs import call_back, schedule_step
 from convexpy_workflow.non_retryable import is_non_retryable
 from convexpy_workflow.records import outcome_of_job, step_from_fields
 from convexpy_workflow.retries import Retry
-from convexpy_workflow.wave import RUNTIME, call_back, run_wave, schedule_step
+from convexpy_workflow.wave import RUNTIME, run_wave
 
 Handler: TypeAlias = Callable[..., Awaitable[Any]]
 Order: TypeAlias = Literal["asc", "desc"]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from convexpy import size_of
 from convexpy_workflow.commands import Canceled, Failure, Outcome, StartStep, Success, TimerFired
+from convexpy_workflow.errors import DeterminismError, WorkflowError, shorten
 from convexpy_workflow.non_retryable import is_non_retryable
 from convexpy_workflow.replay import Journal, RecordedSignal, RecordedStep
 
 Fields = dict[str, Any]
+DIFF_ARGS_BYTES_MAX = 16 * 1024  # of recorded and of actual arguments in the reason of a stuck run
 
 
 def step_to_fields(step: StartStep) -> Fields:
@@ -112,3 +115,16 @@ def unconsumed_steps(steps: Iterable[Fields]) -> list[tuple[int, Outcome]]:
     rows = [row for row in steps if row["state"] == "done" and "resolved" not in row]
     rows.sort(key=lambda row: (row["completed_ms"], row["position"]))
     return [(int(row["position"]), outcome_from_fields(row["outcome"])) for row in rows]
+
+
+def describe_stuck(error: WorkflowError) -> dict[str, Any]:
+    """Give the reason of a stuck run as a value."""
+    fields: dict[str, Any] = {"kind": type(error).__name__, "text": str(error)}
+    if isinstance(error, DeterminismError):
+        diff = error.to_fields()
+        for side in ("recorded", "actual"):
+            step = diff[side]
+            if step is not None and size_of(step["args"]) > DIFF_ARGS_BYTES_MAX:
+                diff[side] = step | {"args": shorten(repr(step["args"]))}
+        fields["diff"] = diff
+    return fields

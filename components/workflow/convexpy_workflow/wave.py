@@ -14,8 +14,9 @@ import sys
 from collections import deque
 from typing import Any
 
-from convexpy import MutationCtx, size_of
+from convexpy import MutationCtx
 from convexpy_workflow.app_values import bounded
+from convexpy_workflow.budget import Budget
 from convexpy_workflow.commands import (
     CancelStep,
     Failure,
@@ -30,9 +31,11 @@ from convexpy_workflow.commands import (
 )
 from convexpy_workflow.definition import Definition
 from convexpy_workflow.engine import Engine, describe_failure
-from convexpy_workflow.errors import DeadlockError, DeterminismError, StalledError, WorkflowError, shorten
+from convexpy_workflow.errors import DeadlockError, DeterminismError, StalledError, WorkflowError
+from convexpy_workflow.jobs import call_back, schedule_step, schedule_wake
 from convexpy_workflow.output import HandlerOutput
 from convexpy_workflow.records import (
+    describe_stuck,
     journal_from_rows,
     outcome_to_fields,
     step_to_fields,
@@ -42,18 +45,9 @@ from convexpy_workflow.replay import replay
 from convexpy_workflow.warm import WarmRun, warm_runs
 
 RUNTIME = f"{sys.implementation.name}-{sys.version_info.major}.{sys.version_info.minor}"
-# The scheduler takes five years; a timer beyond this is reached by several wake-ups.
-WAKE_AHEAD_MS_MAX = 365 * 86_400_000
-STEPS_PER_WAVE_MAX = 999  # the scheduler takes 1000 functions from one mutation; one of them is the wake-up
-PENDING_STEPS_MAX = 4000  # ending them all, three documents each, must fit one transaction
-WAVE_ARGS_BYTES_MAX = 4 * 1024 * 1024  # they are written into the steps and into their jobs
-# A replay reads the whole journal in one transaction.
-JOURNAL_ROWS_MAX = 10_000
-JOURNAL_BYTES_MAX = 12 * 1024 * 1024
 # A stuck run is tried again after as long as it has been stuck, so that a push of code that fits is noticed.
 STUCK_RETRY_MS_MIN = 1_000
 STUCK_RETRY_MS_MAX = 300_000
-DIFF_ARGS_BYTES_MAX = 16 * 1024  # of recorded and of actual arguments in the reason of a stuck run
 
 _log = logging.getLogger("convexpy_workflow")
 
@@ -122,7 +116,7 @@ def run_wave(
         raise
     _flush(engine, output)
     stalled = engine.stalled()
-    outcome = engine.outcome or wave.overflow()
+    outcome = engine.outcome or wave.overflow
     stamp = wave.commit(engine, outcome, stalled)
     if outcome is None and stalled is None:
         warm_runs.put(key, WarmRun(engine, output, stamp))
@@ -161,9 +155,13 @@ class Wave:
         self._settled: list[dict[str, Any]] = []
         self._withdrawn: list[dict[str, Any]] = []
         self._timers: list[dict[str, Any]] = []
-        self._journal_rows, self._journal_bytes = int(run["journal_rows"]), int(run["journal_bytes"])
-        self._scheduled = self._args_bytes = 0
+        self._budget = Budget(run)
         self.has_effects = False  # an inline step ran, or a job was written
+
+    @property
+    def overflow(self) -> Failure | None:
+        """The failure of a run whose journal this wave has made too long."""
+        return self._budget.overflow()
 
     def advance(self, engine: Engine, news: list[tuple[int, Outcome]], takes_timers: bool) -> None:
         """Feed what there is to feed, one resolution after the other.
@@ -196,17 +194,18 @@ class Wave:
         match resolution:
             case StepResolved(_, position, outcome):
                 fields = {
-                    "outcome": self._counted(outcome_to_fields(outcome)),
+                    "outcome": outcome_to_fields(outcome),
                     "resolved": number,
                     "resolved_now_ms": self._now_ms,
                     "completed_ms": self._now_ms,
                 }
+                self._budget.count_value(fields["outcome"])
                 if position in self._started:
                     self._started[position] |= fields | {"state": "done"}
                 else:
                     self._settled.append({"position": position} | fields)
             case TimerFired(now_ms, timer, deadline_ms):
-                self._journal_rows += 1
+                self._budget.count_row()
                 self._timers.append(
                     {"resolution": number, "number": timer, "deadline_ms": deadline_ms, "now_ms": now_ms}
                 )
@@ -216,8 +215,8 @@ class Wave:
                 case StartStep(position=position):
                     row = step_to_fields(command)
                     row |= {"state": "pending", "issued": number, "started_ms": self._now_ms}
-                    self._journal_rows += 1
-                    self._counted(command.args)
+                    self._budget.count_row()
+                    self._budget.count_value(command.args)
                     self._started[position] = row
                     self._commands[position] = command
                     new.append(command)
@@ -229,20 +228,6 @@ class Wave:
         for ordinal, command in enumerate(new):
             if self._started[command.position]["state"] == "pending":
                 self._begin(command, others + ordinal, queue)
-
-    def _counted(self, value: Any) -> Any:
-        self._journal_bytes += size_of(value)
-        return value
-
-    def overflow(self) -> Failure | None:
-        """Give the failure of a run whose journal has become too long to be replayed."""
-        if self._journal_rows <= JOURNAL_ROWS_MAX and self._journal_bytes <= JOURNAL_BYTES_MAX:
-            return None
-        return Failure(
-            f"JournalTooLarge: the journal of this run has {self._journal_rows} steps and fired timers, and "
-            f"{self._journal_bytes} bytes of arguments and outcomes; {JOURNAL_ROWS_MAX} and {JOURNAL_BYTES_MAX} are "
-            "the most. Pass ids of documents instead of large values, and let a long loop end by starting a new run."
-        )
 
     def _withdraw(self, position: int, number: int) -> None:
         row = self._started.get(position)
@@ -261,7 +246,7 @@ class Wave:
             if step.is_inline:
                 run = self._ctx.run_query if step.kind == "query" else self._ctx.run_mutation
                 outcome = bounded(Success(run(step.function, step.args)), "Step return value")
-            elif (refusal := self._refusal(step, pending)) is not None:
+            elif (refusal := self._budget.refuse_step(step, pending)) is not None:
                 outcome = Failure(refusal)
             else:
                 self._started[step.position]["job"] = self._schedule(step)
@@ -270,22 +255,6 @@ class Wave:
             failure = describe_failure(error)
             outcome = bounded(Failure(failure.error, failure.data), "Step return value")
         queue.append((step.position, outcome))
-
-    def _refusal(self, step: StartStep, pending: int) -> str | None:
-        """Say why a step that the handler has just asked for cannot be started, None if it can."""
-        self._scheduled += 1
-        self._args_bytes += size_of(step.args)
-        advice = "Await some of them before you start more, for example in groups with asyncio.gather."
-        if self._scheduled > STEPS_PER_WAVE_MAX:
-            return f"Too many steps at once: a handler can start {STEPS_PER_WAVE_MAX} before it waits. {advice}"
-        if pending >= PENDING_STEPS_MAX:
-            return f"Too many steps at once: {PENDING_STEPS_MAX} can be running. {advice}"
-        if self._args_bytes > WAVE_ARGS_BYTES_MAX:
-            return (
-                f"Too large arguments: the steps that a handler starts before it waits can have {WAVE_ARGS_BYTES_MAX} "
-                f"bytes of them together. Pass ids of documents, or await some steps before you start more."
-            )
-        return None
 
     def _schedule(self, step: StartStep) -> str:
         run, definition = self._run, self._definition
@@ -302,7 +271,11 @@ class Wave:
         """
         run = self._run
         nonce = f"{self._ctx.random.getrandbits(64):016x}"
-        changes: dict[str, Any] = {"wave": self._wave, "nonce": nonce, "now_ms": self._now_ms} | self._journal_size()
+        changes: dict[str, Any] = {
+            "wave": self._wave,
+            "nonce": nonce,
+            "now_ms": self._now_ms,
+        } | self._budget.journal_size()
         if not run["wave"]:
             changes["started_ms"] = self._now_ms
         if run["state"] == "stuck":
@@ -322,9 +295,6 @@ class Wave:
     def _ending(self, outcome: Outcome) -> dict[str, Any]:
         result = outcome_to_fields(bounded(self._validated(outcome), "Workflow return value"))
         return {"state": "done", "result": result, "stuck": None, "finished_ms": self._now_ms}
-
-    def _journal_size(self) -> dict[str, Any]:
-        return {"journal_rows": self._journal_rows, "journal_bytes": self._journal_bytes}
 
     def _call_back(self, result: dict[str, Any]) -> None:
         run, component = self._run, self._definition.component
@@ -349,7 +319,8 @@ class Wave:
         nonce = f"{self._ctx.random.getrandbits(64):016x}"
         if news is not None:
             position, outcome = news
-            fields = {"outcome": self._counted(outcome_to_fields(outcome)), "completed_ms": self._now_ms}
+            fields = {"outcome": outcome_to_fields(outcome), "completed_ms": self._now_ms}
+            self._budget.count_value(fields["outcome"])
             self._settled.append({"position": position} | fields)
         if self._definition.on_mismatch == "fail":
             changes = self._ending(Failure(f"{type(error).__name__}: {error}")) | {"nonce": nonce}
@@ -360,7 +331,7 @@ class Wave:
         if run["state"] == "running":
             _log.error("Workflow %s (%s) is stuck: %s", run["name"], run["_id"], error)
         reason = describe_stuck(error) | {"since_ms": since_ms}
-        changes = {"state": "stuck", "stuck": reason, "nonce": nonce} | self._journal_size()
+        changes = {"state": "stuck", "stuck": reason, "nonce": nonce} | self._budget.journal_size()
         retry_ms = min(max(self._now_ms - since_ms, STUCK_RETRY_MS_MIN), STUCK_RETRY_MS_MAX)
         self._write(changes | self._wake_changes(self._now_ms + retry_ms, is_over=False))
 
@@ -398,76 +369,4 @@ class Wave:
             self._ctx.scheduler.cancel(run["wake_job"])
         if wanted_ms is None:
             return {"wake_at_ms": None, "wake_job": None} if "wake_at_ms" in run else {}
-        wake_at_ms = min(wanted_ms, self._now_ms + WAKE_AHEAD_MS_MAX)
-        poll = {"workflowId": run["_id"], "epoch": run["epoch"], "isWake": True}
-        # Half a millisecond more: rounded to seconds and back, the wake-up must not come before the deadline.
-        job = self._ctx.scheduler.run_at(
-            (wake_at_ms + 0.5) / 1000, self._definition.mutation, {"poll": poll}, lane=run["_id"]
-        )
-        return {"wake_at_ms": wake_at_ms, "wake_job": job}
-
-
-def schedule_step(
-    ctx: MutationCtx,
-    definition: Definition,
-    workflow_id: str,
-    epoch: int,
-    step: StartStep,
-    delay_ms: int,
-    failures: int,
-) -> str:
-    """Write the app's scheduled function for one attempt of a step; returns its id.
-
-    A mutation or action is its own job. A sleep is a job of the handler's mutation that brings the news itself. A
-    query cannot be scheduled, so the handler's mutation runs it, as a job whose failure is the query's.
-    """
-    context = {"workflowId": workflow_id, "position": step.position, "epoch": epoch, "failures": failures}
-    own = definition.mutation
-    if step.kind == "sleep":
-        assert step.duration_ms is not None
-        return ctx.scheduler.run_after(step.duration_ms / 1000, own, {"slept": context}, lane=workflow_id)
-    function, args = step.function, step.args
-    if step.kind == "query":
-        function, args = own, {"query": {"function": step.function, "args": step.args}}
-    return ctx.scheduler.run_after(
-        delay_ms / 1000,
-        function,
-        args,
-        on_complete=own,
-        context=context,
-        lane=workflow_id,
-        queue=definition.queue,
-    )
-
-
-def call_back(
-    ctx: MutationCtx,
-    definition: Definition,
-    workflow_id: str,
-    callback: dict[str, Any],
-    result: dict[str, Any],
-) -> None:
-    """Call the run's `on_complete`, once; if it raises, its writes go, the error is kept and the result stands."""
-    try:
-        ctx.run_mutation(
-            callback["function"], {"workflowId": workflow_id, "result": result, "context": callback["context"]}
-        )
-    except Exception as error:
-        text = describe_failure(error).error
-        _log.error("on_complete of workflow %s failed: %s", workflow_id, text)
-        ctx.run_mutation(
-            definition.component.journal.note_on_complete_error, {"workflowId": workflow_id, "error": text}
-        )
-
-
-def describe_stuck(error: WorkflowError) -> dict[str, Any]:
-    """Give the reason of a stuck run as a value."""
-    fields: dict[str, Any] = {"kind": type(error).__name__, "text": str(error)}
-    if isinstance(error, DeterminismError):
-        diff = error.to_fields()
-        for side in ("recorded", "actual"):
-            step = diff[side]
-            if step is not None and size_of(step["args"]) > DIFF_ARGS_BYTES_MAX:
-                diff[side] = step | {"args": shorten(repr(step["args"]))}
-        fields["diff"] = diff
-    return fields
+        return schedule_wake(self._ctx, self._definition, run, self._now_ms, wanted_ms)

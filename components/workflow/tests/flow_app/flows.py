@@ -48,6 +48,16 @@ def cancel(ctx: MutationCtx, run: str) -> None:
 
 
 @mutation
+def cancel_later(ctx: MutationCtx, run: str, delay: float) -> None:
+    ctx.scheduler.run_after(delay, internal.flows.cancel_run, {"run": run})
+
+
+@internal_mutation
+def cancel_run(ctx: MutationCtx, run: str) -> None:
+    workflow.cancel(ctx, run)
+
+
+@mutation
 def resume(ctx: MutationCtx, run: str) -> None:
     workflow.resume(ctx, run)
 
@@ -197,6 +207,26 @@ async def stalls(step: Step) -> None:
 async def loops(step: Step, rounds: float) -> None:
     for _ in range(int(rounds)):
         await step.run_mutation(internal.work.echo_mutation, {"value": "x" * 100_000})
+
+
+@workflow.define
+async def paced(step: Step, seconds: float) -> None:
+    for _ in range(5):
+        await step.run_mutation(internal.work.add, {"name": "paced"})
+        await step.sleep(seconds)
+
+
+@workflow.define
+async def long(step: Step, rounds: float) -> None:
+    for _ in range(int(rounds)):
+        await step.run_mutation(internal.work.echo_mutation, {"value": 1})
+    await step.sleep(500)
+
+
+@workflow.define
+async def ends_itself(step: Step) -> None:
+    await step.run_mutation(internal.flows.cancel_run, {"run": step.workflow_id})
+    await step.run_mutation(internal.work.add, {"name": "after the end"})
 
 
 @workflow.define

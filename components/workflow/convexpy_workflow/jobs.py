@@ -1,0 +1,80 @@
+"""What a run has in the app: the jobs of its steps, its wake-up, and whoever hears of its end."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from convexpy import MutationCtx
+from convexpy_workflow.commands import StartStep
+from convexpy_workflow.definition import Definition
+from convexpy_workflow.engine import describe_failure
+
+# The scheduler takes five years; a timer beyond this is reached by several wake-ups.
+WAKE_AHEAD_MS_MAX = 365 * 86_400_000
+
+_log = logging.getLogger("convexpy_workflow")
+
+
+def schedule_wake(
+    ctx: MutationCtx, definition: Definition, run: dict[str, Any], now_ms: int, wanted_ms: int
+) -> dict[str, Any]:
+    """Schedule a wave at an instant, or earlier if that is too far; gives the fields of the run's row that name it."""
+    wake_at_ms = min(wanted_ms, now_ms + WAKE_AHEAD_MS_MAX)
+    poll = {"workflowId": run["_id"], "epoch": run["epoch"], "isWake": True}
+    # Half a millisecond more: rounded to seconds and back, the wake-up must not come before the deadline.
+    job = ctx.scheduler.run_at((wake_at_ms + 0.5) / 1000, definition.mutation, {"poll": poll}, lane=run["_id"])
+    return {"wake_at_ms": wake_at_ms, "wake_job": job}
+
+
+def schedule_step(
+    ctx: MutationCtx,
+    definition: Definition,
+    workflow_id: str,
+    epoch: int,
+    step: StartStep,
+    delay_ms: int,
+    failures: int,
+) -> str:
+    """Write the app's scheduled function for one attempt of a step; returns its id.
+
+    A mutation or action is its own job. A sleep is a job of the handler's mutation that brings the news itself. A
+    query cannot be scheduled, so the handler's mutation runs it, as a job whose failure is the query's.
+    """
+    context = {"workflowId": workflow_id, "position": step.position, "epoch": epoch, "failures": failures}
+    own = definition.mutation
+    if step.kind == "sleep":
+        assert step.duration_ms is not None
+        return ctx.scheduler.run_after(step.duration_ms / 1000, own, {"slept": context}, lane=workflow_id)
+    function, args = step.function, step.args
+    if step.kind == "query":
+        function, args = own, {"query": {"function": step.function, "args": step.args}}
+    return ctx.scheduler.run_after(
+        delay_ms / 1000,
+        function,
+        args,
+        on_complete=own,
+        context=context,
+        lane=workflow_id,
+        queue=definition.queue,
+    )
+
+
+def call_back(
+    ctx: MutationCtx,
+    definition: Definition,
+    workflow_id: str,
+    callback: dict[str, Any],
+    result: dict[str, Any],
+) -> None:
+    """Call the run's `on_complete`, once; if it raises, its writes go, the error is kept and the result stands."""
+    try:
+        ctx.run_mutation(
+            callback["function"], {"workflowId": workflow_id, "result": result, "context": callback["context"]}
+        )
+    except Exception as error:
+        text = describe_failure(error).error
+        _log.error("on_complete of workflow %s failed: %s", workflow_id, text)
+        ctx.run_mutation(
+            definition.component.journal.note_on_complete_error, {"workflowId": workflow_id, "error": text}
+        )
