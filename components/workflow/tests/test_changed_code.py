@@ -194,6 +194,23 @@ def test_a_stuck_run_notices_by_itself_that_the_code_fits(deployment: FlowDeploy
     assert len(deployment.app_rows("payments")) == 1
 
 
+def test_news_that_comes_to_a_stuck_run_is_kept_once(deployment: FlowDeployment, app: ChangingApp) -> None:
+    large = ORIGINAL.replace('"room"', '"r" * 50_000')
+    push(deployment, app, large)
+    run = deployment.start("order")
+    push(deployment, app, "return 1")
+    deployment.advance()
+    assert deployment.status(run)["type"] == "stuck"
+    assert len(deployment.rows("large_values")) == 2  # the step's argument and its outcome
+
+    push(deployment, app, large)
+    deployment.mutation("flows:resume", {"run": run})
+    assert len(deployment.rows("large_values")) == 2
+    deployment.run_all_scheduled()
+
+    assert deployment.status(run)["type"] == "completed"
+
+
 def test_a_stuck_run_stays_stuck_while_the_code_does_not_fit(deployment: FlowDeployment, app: ChangingApp) -> None:
     run = deployment.start("order")
     push(deployment, app, "return 1")

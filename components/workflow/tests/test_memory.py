@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import pytest
+from convexpy_workflow.commands import StepResolved, Success
 from convexpy_workflow.warm import WarmRun, WarmRuns, warm_runs
 from flow_deployment import FlowDeployment
 
@@ -131,3 +132,42 @@ def test_a_warm_step_reads_no_journal(deployment: FlowDeployment) -> None:
     """Step 200 costs what step 10 costs."""
     with FlowDeployment(limits={"documents_read": 40}) as bounded:
         assert bounded.result("sums", {"amounts": [1] * 200}) == 200
+
+
+def test_a_handler_of_a_refused_commit_is_dropped(deployment: FlowDeployment) -> None:
+    """It has the run's epoch and wave number, but consumed other news than the wave that was committed. Only the nonce
+    tells: a handler goes on only if the run's row carries the one that its own last wave wrote."""
+    run = deployment.start("gathers_slowly", {"seconds": [1, 2]})
+    [key] = warm_runs._runs
+    refused = warm_runs.take(key)
+    assert refused is not None
+    refused.engine.feed(StepResolved(refused.engine.now_ms, 1, Success("never committed")))
+    deployment.advance(1)
+    committed = warm_runs.take(key)
+    assert committed is not None
+    committed.engine.close()
+    warm_runs.put(key, WarmRun(refused.engine, refused.output, committed.stamp | {"nonce": "of a refused commit"}))
+
+    deployment.advance(1)
+
+    assert deployment.status(run)["result"] == ["1 s", "2 s"]
+
+
+def test_each_wave_draws_its_own_nonce(deployment: FlowDeployment) -> None:
+    deployment.start("paced", {"seconds": 1})
+    nonces = []
+    for _ in range(5):
+        nonces.append(deployment.rows("workflows")[0]["nonce"])
+        deployment.advance(1)
+
+    assert len(set(nonces)) == 5
+
+
+def test_news_of_an_older_epoch_changes_nothing(deployment: FlowDeployment) -> None:
+    run = deployment.start("sums", {"amounts": [1, 2]})
+    deployment.run(lambda ctx: ctx.db.patch(run, {"epoch": 1}), component="workflow")
+    deployment.run_all_scheduled()
+
+    assert deployment.counter("sum") == 1  # the job of the first step had been scheduled
+    assert deployment.status(run)["type"] == "inProgress"
+    assert len(deployment.rows("steps")) == 1

@@ -224,6 +224,11 @@ async def long(step: Step, rounds: float) -> None:
 
 
 @workflow.define
+async def gathers_slowly(step: Step, seconds: list[float]) -> list[str]:
+    return list(await asyncio.gather(*(step.run_action(internal.work.take_time, {"seconds": n}) for n in seconds)))
+
+
+@workflow.define
 async def ends_itself(step: Step) -> None:
     await step.run_mutation(internal.flows.cancel_run, {"run": step.workflow_id})
     await step.run_mutation(internal.work.add, {"name": "after the end"})
