@@ -158,7 +158,7 @@ class Frame:
         """Refuse what the function's validator, or the size bound, refuses."""
         limit = self.run.generation.limits.args_bytes
         if (size := size_of(args)) > limit:
-            raise too_large(f"Arguments for {self.function.path}", size, limit)
+            raise too_large(f"Arguments for {self.function.path} are", size, limit)
         validator: Validator | None = self.function.args
         if validator is not None:
             try:
@@ -176,7 +176,7 @@ class Frame:
         value = normalize(self.function.result(result))
         limit = self.run.generation.limits.result_bytes
         if (size := size_of(value)) > limit:
-            raise too_large(f"The result of {self.function.path}", size, limit)
+            raise too_large(f"The result of {self.function.path} is", size, limit)
         validator: Validator | None = self.function.returns
         if validator is not None:
             try:

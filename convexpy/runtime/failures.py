@@ -70,8 +70,8 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def too_large(what: str, actual: int, limit: int) -> LimitExceeded:
-    """Arguments or a result over their bound."""
-    return LimitExceeded(f"{what} are too large (actual: {actual} bytes, limit: {limit} bytes)")
+    """Arguments or a result over their bound; `what` is a subject and its verb."""
+    return LimitExceeded(f"{what} too large (actual: {actual} bytes, limit: {limit} bytes)")
 
 
 def user_frames(trace: TracebackType | None) -> str:

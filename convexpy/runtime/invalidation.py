@@ -22,7 +22,7 @@ class InvalidationIndex(Generic[Reader]):
     """Readers by the points and ranges that they depend on."""
 
     def __init__(self) -> None:
-        self._points: dict[bytes, set[Reader]] = {}
+        self._points: dict[bytes, set[int]] = {}
         self._buckets: dict[bytes, SortedList[tuple[bytes, bytes, int]]] = {}
         self._prefix_lengths: dict[bytes, Counter[int]] = {}
         self._reads: dict[Reader, Reads] = {}
@@ -34,13 +34,13 @@ class InvalidationIndex(Generic[Reader]):
         return len(self._reads)
 
     def put(self, reader: Reader, reads: Reads) -> None:
-        """File a reader; what it was filed under before is forgotten."""
+        """File a reader under points that differ; what it was filed under before is forgotten."""
         self.remove(reader)
         number = self._next_number
         self._next_number += 1
         self._reads[reader], self._numbers[reader], self._readers[number] = reads, number, reader
         for key in reads.points:
-            self._points.setdefault(key, set()).add(reader)
+            self._points.setdefault(key, set()).add(number)
         for start, end in reads.ranges:
             prefix = _shared_prefix(start, end)
             bucket = self._buckets.get(prefix)
@@ -57,9 +57,9 @@ class InvalidationIndex(Generic[Reader]):
         number = self._numbers.pop(reader)
         del self._readers[number]
         for key in reads.points:
-            readers = self._points[key]
-            readers.discard(reader)
-            if not readers:
+            at_point = self._points[key]
+            at_point.discard(number)
+            if not at_point:
                 del self._points[key]
         for start, end in reads.ranges:
             prefix = _shared_prefix(start, end)
@@ -74,9 +74,9 @@ class InvalidationIndex(Generic[Reader]):
                 if not lengths:
                     del self._prefix_lengths[prefix[:4]]
 
-    def touched(self, keys: Iterable[bytes]) -> set[Reader]:
-        """All readers that depend on one of `keys`."""
-        found: set[Reader] = set()
+    def touched(self, keys: Iterable[bytes]) -> list[Reader]:
+        """All readers that depend on one of `keys`, in the order in which they were filed."""
+        found: set[int] = set()
         points, buckets = self._points, self._buckets
         for key in keys:
             at_point = points.get(key)
@@ -87,8 +87,8 @@ class InvalidationIndex(Generic[Reader]):
                 if bucket is not None:
                     for _, end, number in bucket.irange(maximum=(key, b"\xff" * 512, 0)):
                         if key < end:
-                            found.add(self._readers[number])
-        return found
+                            found.add(number)
+        return [self._readers[number] for number in sorted(found)]
 
 
 def _shared_prefix(start: bytes, end: bytes) -> bytes:
