@@ -212,12 +212,13 @@ def _is_of_objects(validator: Validator) -> bool:
 
 
 def _importing_module() -> str | None:
-    """Name of the module whose body is running, the innermost one; None after all imports."""
+    """Name of the module that is being imported, the innermost one; None after all imports."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_name == "<module>":
+            # The body of a program, or of what a test runner executes, is no import: it runs all the time.
             name: str | None = frame.f_globals.get("__name__")
-            return None if name == "__main__" else name
+            return name if name != "__main__" and name in sys.modules else None
         frame = frame.f_back
     return None
 
