@@ -213,10 +213,26 @@ class TestBackend(TestClient):
         self._application = application
         return pushed
 
+    # --- for tests of this package
+
     @property
     def runtime(self) -> RuntimeBackend:
-        """What serves the calls, for tests of this package."""
+        """What serves the calls."""
         return self._server.backend
+
+    @property
+    def server(self) -> InProcessServer:
+        """Everything that `restart` replaces."""
+        return self._server
+
+    @property
+    def store(self) -> LmdbStore:
+        """The database."""
+        return self._store
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine to its end on the backend's loop."""
+        return self._run(lambda: work)
 
     # --- what clients need
 
@@ -246,10 +262,6 @@ class TestBackend(TestClient):
                 yield
         finally:
             self._job_environment.is_held = True
-
-    def do(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine to its end on the backend's loop, for tests of this package."""
-        return self._run(lambda: work)
 
     def _run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         with log_capture.installed():
