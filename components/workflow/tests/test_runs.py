@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flow_deployment import FlowDeployment
 
-from convexpy import ConvexpyError
+from convexpy import ConvexpyError, Int64
 from convexpy.testing import TestBackend
 
 
@@ -96,6 +96,21 @@ def test_calling_a_workflow_like_a_mutation_says_how_it_is_done(deployment: Flow
     run = deployment.mutation("flows:sums", {"args": {"amounts": [4]}})
     deployment.advance()
     assert deployment.status(run)["result"] == 4
+
+
+def test_a_run_can_be_started_and_watched_by_an_action(deployment: FlowDeployment) -> None:
+    run, status = deployment.action("flows:start_in_action", {"amounts": [1, 2]})
+    assert status == "inProgress"
+    deployment.run_all_scheduled()
+
+    assert deployment.status(run)["result"] == 3
+    assert [row["context"] for row in deployment.app_rows("ends")] == ["from an action"]
+
+
+def test_a_result_that_keeps_its_promise_is_given_as_it_is(deployment: FlowDeployment) -> None:
+    result = deployment.result("promises", {"value": Int64(7)})
+    assert result == {"count": 7}
+    assert type(result["count"]) is Int64
 
 
 def test_a_result_that_breaks_its_promise_fails_the_run(deployment: FlowDeployment) -> None:

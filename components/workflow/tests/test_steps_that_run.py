@@ -139,6 +139,15 @@ def test_an_action_whose_server_was_lost_is_tried_again_by_its_policy(deployment
     assert deployment.counter("took time") == 0
 
 
+@pytest.mark.parametrize(("limit", "seconds"), [(1, 4), (2, 2), (4, 1)])
+def test_a_managers_queue_bounds_how_many_steps_run_at_once(
+    deployment: FlowDeployment, limit: int, seconds: int
+) -> None:
+    deployment.mutation("flows:limit_narrow", {"limit": limit})
+
+    assert deployment.result("gathers_in_a_queue", {"count": 4}) == seconds
+
+
 def test_many_steps_start_in_one_wave(deployment: FlowDeployment) -> None:
     assert deployment.result("floods", {"count": 500}) == "500 ran; no errors"
 

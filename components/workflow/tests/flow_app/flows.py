@@ -8,9 +8,22 @@ from typing import Any
 
 from convexpy_workflow import Retry, Step, StepError, StepFailed, WorkflowManager
 
-from convexpy import Int64, MutationCtx, QueryCtx, components, internal, internal_mutation, mutation, query, v
+from convexpy import (
+    ActionCtx,
+    Int64,
+    MutationCtx,
+    QueryCtx,
+    components,
+    internal,
+    internal_action,
+    internal_mutation,
+    mutation,
+    query,
+    v,
+)
 
 workflow = WorkflowManager(components.workflow, default_retry=Retry(attempts=3, initial=1))
+narrow = WorkflowManager(components.workflow, queue="narrow")
 CALLS = {"query": "run_query", "mutation": "run_mutation", "action": "run_action"}
 
 
@@ -23,6 +36,19 @@ def start(ctx: MutationCtx, flow: str, args: dict[str, Any], options: dict[str, 
         options["on_complete"] = internal.flows.note_end
     run: str = workflow.start(ctx, f"flows:{flow}", args, **options)
     return run
+
+
+@internal_action
+async def start_in_action(ctx: ActionCtx, amounts: list[float]) -> Any:
+    run = await workflow.start(
+        ctx, internal.flows.sums, {"amounts": amounts}, on_complete=internal.flows.note_end, context="from an action"
+    )
+    return [run, (await workflow.status(ctx, run))["type"]]
+
+
+@mutation
+def limit_narrow(ctx: MutationCtx, limit: float) -> None:
+    ctx.scheduler.set_queue_limit("narrow", int(limit))
 
 
 @internal_mutation
@@ -226,6 +252,14 @@ async def long(step: Step, rounds: float) -> None:
 @workflow.define
 async def gathers_slowly(step: Step, seconds: list[float]) -> list[str]:
     return list(await asyncio.gather(*(step.run_action(internal.work.take_time, {"seconds": n}) for n in seconds)))
+
+
+@narrow.define
+async def gathers_in_a_queue(step: Step, count: float) -> float:
+    begun = step.now()
+    calls = (step.run_action(internal.work.take_time, {"seconds": 1}) for _ in range(int(count)))
+    await asyncio.gather(*calls)
+    return (step.now() - begun).total_seconds()
 
 
 @workflow.define
