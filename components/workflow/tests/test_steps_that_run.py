@@ -201,6 +201,23 @@ def test_a_handler_that_waits_for_nothing_is_stuck_with_the_place(deployment: Fl
     assert "awaiting" in status["reason"]
 
 
+def test_a_handler_that_never_rests_is_its_starters_error(deployment: FlowDeployment) -> None:
+    with pytest.raises(ConvexpyError, match="The handler did not come to rest within 250000 turns"):
+        deployment.start("spins", {"after": 0})
+    assert deployment.rows("workflows") == []
+
+
+def test_a_handler_that_never_rests_after_a_step_is_stuck_and_the_step_stays_done(deployment: FlowDeployment) -> None:
+    run = deployment.start("spins", {"after": 1})
+    deployment.advance()
+
+    status = deployment.status(run)
+    assert status["type"] == "stuck"
+    assert "did not come to rest" in status["reason"]
+    assert deployment.counter("before spinning") == 1
+    assert [step["state"] for step in deployment.rows("steps")] == ["done"]
+
+
 @pytest.mark.parametrize("depth", [12, 13])
 def test_nested_values_have_a_bound(deployment: FlowDeployment, depth: int) -> None:
     value: Any = 1.0

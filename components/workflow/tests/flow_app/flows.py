@@ -263,6 +263,14 @@ async def gathers_in_a_queue(step: Step, count: float) -> float:
 
 
 @workflow.define
+async def spins(step: Step, after: float) -> None:
+    for _ in range(int(after)):
+        await step.run_mutation(internal.work.add, {"name": "before spinning"})
+    while True:
+        await asyncio.sleep(0)
+
+
+@workflow.define
 async def ends_itself(step: Step) -> None:
     await step.run_mutation(internal.flows.cancel_run, {"run": step.workflow_id})
     await step.run_mutation(internal.work.add, {"name": "after the end"})
