@@ -55,6 +55,7 @@ FRAME_SECONDS_TARGET = (
     0.002  # as many calls a frame as run in this time on average, so that one waits little for others
 )
 REPLY_DELAY_SECONDS_MAX = 0.001  # replies of one frame leave together unless the frame runs longer
+MEMORY_LOOK_SECONDS = 0.2  # how often a function worker looks at its own memory
 SOFT_LIMIT_REPEAT_SECONDS = 0.05  # CPU time after which a swallowed time limit is raised again
 PREFERRED_WORKER_PATIENCE_SECONDS = 0.002  # then any idle worker takes the call
 WORKER_DEATHS_PER_CALL_MAX = 1  # a query or mutation whose worker died runs again this often

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from convexpy.errors import FrameTooLarge, FunctionTimedOut
-from convexpy.limits import REPLY_DELAY_SECONDS_MAX, FunctionLimits
+from convexpy.limits import MEMORY_LOOK_SECONDS, REPLY_DELAY_SECONDS_MAX, FunctionLimits
 from convexpy.processes.child import limit_memory
 from convexpy.processes.cpu_limit import CpuLimit
 from convexpy.processes.frames import FrameSocket
@@ -92,9 +92,15 @@ class _FunctionWorker:
         self._cpu_limit = cpu_limit
         self._limits = limits
         self._peak_bytes_max = _peak_bytes() + limits.memory_bytes // 2
+        self._next_look = 0.0
 
     def retire_reason(self) -> str:
         """Why this process had better be replaced, "" if it need not."""
+        # The kernel counts long for the answer (a sixth of a busy worker's time), so it is asked now and then.
+        now = time.monotonic()
+        if now < self._next_look:
+            return ""
+        self._next_look = now + MEMORY_LOOK_SECONDS
         # What a function left behind cannot be known; a fresh process, some milliseconds away, has none of it.
         return "a function needed much memory" if _peak_bytes() > self._peak_bytes_max else ""
 

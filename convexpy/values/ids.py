@@ -5,12 +5,17 @@ Source: wire-protocol 6, with its test vectors.
 
 from __future__ import annotations
 
+import re
+from operator import mul
+
 from convexpy.errors import InvalidId
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_DIGITS = {letter: value for value, letter in enumerate(_ALPHABET)}
+_TO_BASE_32 = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")  # the digits that int() knows
+_ID = re.compile(f"[{_ALPHABET}]+\\Z")
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
 _LENGTHS = {31: 19, 32: 20, 34: 21, 36: 22, 37: 23}  # characters → bytes
+_WEIGHTS = range(32, 0, -1)
 _DAY_MS = 24 * 3600 * 1000
 INTERNAL_ID_BYTES = 16
 
@@ -24,7 +29,13 @@ def new_internal_id(random_bytes: bytes, now_ms: int) -> bytes:
 
 
 def encode_id(table_number: int, internal_id: bytes) -> str:
-    """The id that users see."""
+    """The id that users see.
+
+    Args:
+        table_number: 1 to 2^32 - 1.
+        internal_id: 16 bytes.
+    """
+    assert 0 < table_number < 2**32 and len(internal_id) == INTERNAL_ID_BYTES, (table_number, internal_id)
     body = _varint(table_number) + internal_id
     raw = body + _checksum(body)
     bits = len(raw) * 8
@@ -47,12 +58,10 @@ def decode_id(text: str) -> tuple[int, bytes]:
     size = _LENGTHS.get(len(text))
     if size is None:
         raise InvalidId(f"{_shown(text)} is not a document id: it has {len(text)} characters, ids have 31 to 37.")
-    number = 0
-    for letter in text:
-        digit = _DIGITS.get(letter)
-        if digit is None:
-            raise InvalidId(f"{_shown(text)} is not a document id: {letter!r} does not occur in ids.")
-        number = number << 5 | digit
+    if not _ID.match(text):
+        letter = next(letter for letter in text if letter not in _ALPHABET)
+        raise InvalidId(f"{_shown(text)} is not a document id: {letter!r} does not occur in ids.")
+    number = int(text.translate(_TO_BASE_32), 32)
     padding = len(text) * 5 - size * 8
     if number & ((1 << padding) - 1):
         raise InvalidId(f"{_shown(text)} is not a document id: its last character is wrong.")
@@ -78,11 +87,8 @@ def _varint(number: int) -> bytes:
 
 def _checksum(body: bytes) -> bytes:
     """Two running sums, modulo 256."""
-    low = high = 0
-    for byte in body:
-        low += byte
-        high += low
-    return bytes((low & 255, high & 255))
+    # The second sum adds up the first one after each byte, so the first byte counts len(body) times, the last once.
+    return bytes((sum(body) & 255, sum(map(mul, body, _WEIGHTS[-len(body) :])) & 255))
 
 
 def _shown(text: str) -> str:
