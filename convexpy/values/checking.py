@@ -162,10 +162,16 @@ def checked_int(number: int) -> int:
     return number
 
 
-@lru_cache(maxsize=4096)
 def is_field_name(name: str) -> bool:
-    """Whether an object may have a field of that name; apps use the same few names again and again."""
-    return len(name) <= FIELD_NAME_CHARS_MAX and _FIELD_NAME.match(name) is not None
+    """Whether an object may have a field of that name."""
+    # Length first: the cache keeps its arguments, and a client's names may be as long as its requests.
+    return len(name) <= FIELD_NAME_CHARS_MAX and _has_field_characters(name)
+
+
+@lru_cache(maxsize=4096)
+def _has_field_characters(name: str) -> bool:
+    """Cached, since apps use the same few names again and again."""
+    return _FIELD_NAME.match(name) is not None
 
 
 def refused_field_name(name: Any) -> Refusal:

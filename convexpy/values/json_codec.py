@@ -182,11 +182,11 @@ def _read_special(name: str, text: Any) -> Any:
     if name not in ("$integer", "$bytes", "$float"):
         raise Refusal(f"Unknown special value {name[:40]!r}")
     try:
-        raw = binascii.a2b_base64(text, strict_mode=True)
-        is_padded = len(text) % 4 == 0  # strict mode still lets a superfluous `=` through
+        raw = binascii.a2b_base64(text)
+        is_canonical = binascii.b2a_base64(raw, newline=False) == text.encode()  # no decoder mode checks all of it
     except (binascii.Error, TypeError, ValueError):
-        is_padded = False
-    if not is_padded:
+        is_canonical = False
+    if not is_canonical:
         raise Refusal(f"{name} is no padded base64")
     if name == "$bytes":
         return raw

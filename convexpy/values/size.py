@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from convexpy.values.types import Int64
+from convexpy.values.types import UNSET, Int64
 
 
 def size_of(value: Any) -> int:
-    """Convex size in bytes."""
+    """Convex size in bytes; fields that are `UNSET` do not count, what is no value counts 0."""
     kind = type(value)
     if kind is str:
         return 2 + (len(value) if value.isascii() else len(value.encode()))
@@ -21,7 +21,7 @@ def size_of(value: Any) -> int:
     if kind is list:
         return 2 + sum([size_of(item) for item in value])
     if isinstance(value, dict):
-        return 2 + sum([len(name) + 1 + size_of(item) for name, item in value.items()])
+        return 2 + sum([len(name) + 1 + size_of(item) for name, item in value.items() if item is not UNSET])
     return 0
 
 

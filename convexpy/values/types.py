@@ -50,7 +50,9 @@ class Int64(int):
     def __new__(cls, value: int | str = 0) -> Int64:
         made = super().__new__(cls, value)
         if not INT64_MIN <= made <= INT64_MAX:
-            raise OverflowError(f"{int(made)} does not fit in an Int64 ({INT64_MIN} to {INT64_MAX}).")
+            # Python refuses to print an int of thousands of digits.
+            shown = str(made) if made.bit_length() <= 1024 else f"An int of {made.bit_length()} bits"
+            raise OverflowError(f"{shown} does not fit in an Int64 ({INT64_MIN} to {INT64_MAX}).")
         return made
 
     def __repr__(self) -> str:
@@ -65,6 +67,8 @@ def _closed(name: str) -> Any:
 
     def method(self: Int64, *others: Any) -> Any:
         result = plain(self, *others)
+        if type(result) is tuple:  # of divmod
+            return tuple([Int64(part) for part in result])
         return Int64(result) if type(result) is int else result
 
     method.__name__ = name
@@ -75,5 +79,6 @@ for _name in (
     *("__add__", "__radd__", "__sub__", "__rsub__", "__mul__", "__rmul__", "__floordiv__", "__rfloordiv__"),
     *("__mod__", "__rmod__", "__pow__", "__neg__", "__pos__", "__abs__", "__and__", "__rand__", "__or__", "__ror__"),
     *("__xor__", "__rxor__", "__lshift__", "__rlshift__", "__rshift__", "__rrshift__", "__rpow__", "__invert__"),
+    *("__divmod__", "__rdivmod__", "__round__"),
 ):
     setattr(Int64, _name, _closed(_name))

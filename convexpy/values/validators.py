@@ -1,7 +1,9 @@
 """Validators: what a value must look like, as data that can be checked, shown and exported.
 
-`check` refuses with the texts that Convex users know (runtime-semantics 3.5): the message, then the path inside the
-value, the part that does not fit, and the validator it does not fit.
+`check` refuses with the texts that Convex users know (runtime-semantics 3.5): the message, then lines for the path
+inside the value (empty at the root), the part that does not fit, and the validator it does not fit. A message that
+names value and validator itself, of a literal or an id, is followed by the path alone.
+Source: convex-backend:crates/common/src/schemas/validator.rs.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ import math
 from abc import ABC, abstractmethod
 from typing import Any, Protocol, cast
 
-from convexpy.errors import DefinitionError, InvalidId, ValidationFailed
-from convexpy.values.checking import is_field_name, is_identifier
+from convexpy.errors import DefinitionError, InvalidId, InvalidValue, ValidationFailed
+from convexpy.values.checking import check_value, is_field_name, is_identifier
 from convexpy.values.ids import decode_id
 from convexpy.values.js_notation import js_text
 from convexpy.values.order import equal
@@ -69,10 +71,18 @@ class Validator(ABC):
 
 
 class _Mismatch(Exception):
-    """A part that does not fit; the text is made only if nobody, like a union, tries something else."""
+    """A part that does not fit; the text is made only if nobody, like a union, tries something else.
+
+    Args:
+        label: what the line that shows the value calls it; None: the message has shown value and validator.
+    """
 
     def __init__(
-        self, value: Any, validator: Validator, message: str = "Value does not match validator.", label: str = "Value"
+        self,
+        value: Any,
+        validator: Validator,
+        message: str = "Value does not match validator.",
+        label: str | None = "Value",
     ) -> None:
         super().__init__(message)
         self._value, self._validator, self._message, self._label = value, validator, message, label
@@ -85,10 +95,11 @@ class _Mismatch(Exception):
 
     def error(self) -> ValidationFailed:
         """The error for the user, once the path is complete."""
-        where = f"Path: {''.join(reversed(self._steps))}\n" if self._steps else ""
-        return ValidationFailed(
-            f"{self._message}\n{where}{self._label}: {js_text(self._value)}\nValidator: {self._validator.describe()}"
-        )
+        path = f"Path: {''.join(reversed(self._steps))}" if self._steps else ""
+        if self._label is None:
+            return ValidationFailed(f"{self._message}\n{path}" if path else self._message)
+        shown = f"{self._label}: {js_text(self._value)}\nValidator: {self._validator.describe()}"
+        return ValidationFailed(f"{self._message}\n{path}\n{shown}")
 
 
 class _Plain(Validator):
@@ -145,7 +156,7 @@ class IdValidator(Validator):
             message = f'Found ID "{value}" from an unknown table, which {expected}'
         else:
             message = f'Found ID "{value}" from table `{found}`, which {expected}'
-        raise _Mismatch(value, self, message)
+        raise _Mismatch(value, self, message, label=None)
 
     def to_json(self) -> dict[str, Any]:
         return {"type": "id", "tableName": self.table}
@@ -162,12 +173,16 @@ class LiteralValidator(Validator):
             raise DefinitionError(
                 f"v.literal(…) takes a string, a finite number, an Int64 or a boolean, not {value!r}."
             )
+        try:
+            check_value(value)
+        except InvalidValue as error:
+            raise DefinitionError(f"v.literal(…) takes a Convex value. {error}") from None
         self.value = value
 
     def _check(self, value: Any, tables: TableNames) -> None:
         if value is UNSET or type(value) not in (str, int, float, bool, Int64) or not equal(value, self.value):
             message = f"`{js_text(value)}` does not match literal validator `{self.describe()}`."
-            raise _Mismatch(value, self, message)
+            raise _Mismatch(value, self, message, label=None)
 
     def to_json(self) -> dict[str, Any]:
         value = self.value
@@ -296,6 +311,8 @@ class RecordValidator(Validator):
         if not isinstance(value, dict):
             raise _Mismatch(value, self)
         for name, item in value.items():
+            if item is UNSET:
+                continue
             step = ".keys()"
             try:
                 self.keys._check(name, tables)

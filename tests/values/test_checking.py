@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import enum
 import re
+import tracemalloc
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -140,6 +141,20 @@ def test_a_long_original_is_clipped() -> None:
         check_value({"text": "x" * 10_000, "bad": {1}})
     assert len(str(refused.value)) < 500
     assert re.search(r"present at path \.bad in original object \{'text': 'x{190}…\)", str(refused.value))
+
+
+def test_refused_names_are_not_kept() -> None:
+    """Checks of names are cached; a client that sends long ones must not fill the memory with them."""
+    tracemalloc.start()
+    try:
+        for n in range(20):
+            with pytest.raises(InvalidValue):
+                check_value({f"{n}" + "n" * 500_000: 1})
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert kept < 1_000_000
 
 
 @pytest.mark.parametrize("name", ["a", "_a", "A9_", "_0", "a" * 64])

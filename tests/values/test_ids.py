@@ -122,6 +122,14 @@ def test_what_decodes_encodes_to_itself(text: str) -> None:
     assert encode_id(number, internal) == text
 
 
+@pytest.mark.parametrize(
+    ("table", "internal"), [(0, INTERNAL), (-1, INTERNAL), (2**32, INTERNAL), (1, INTERNAL[1:]), (1, INTERNAL * 2)]
+)
+def test_no_id_is_made_that_cannot_be_read(table: int, internal: bytes) -> None:
+    with pytest.raises(AssertionError):
+        encode_id(table, internal)
+
+
 def test_a_long_text_is_clipped_in_the_refusal() -> None:
     with pytest.raises(InvalidId) as refused:
         decode_id("x" * 10_000)

@@ -44,6 +44,7 @@ def test_fields_without_value_are_not_stored() -> None:
         ([1, None], 12),
         ({}, 2),
         ({"a": None}, 5),
+        ({"a": None, "gone": UNSET}, 5),
         ({"name": "Ada", "tags": ["x"]}, 2 + 5 + 5 + 5 + 5),
     ],
     ids=repr,

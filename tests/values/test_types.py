@@ -38,10 +38,10 @@ def test_arithmetic_with_int_stays_in_the_type(apply: Callable[[Any, Any], Any],
 def test_from_the_right_too_and_with_one_operand() -> None:
     results = [10 + Int64(3), 10 - Int64(3), 2 * Int64(3), 7 // Int64(2), 7 % Int64(4), -Int64(3), +Int64(3)]
     results += [abs(Int64(-3)), ~Int64(0), 6 & Int64(3), 6 | Int64(1), 6 ^ Int64(3), 2 ** Int64(3), 1 << Int64(2)]
-    results += [8 >> Int64(1)]
+    results += [8 >> Int64(1), *divmod(Int64(7), 2), *divmod(7, Int64(2)), round(Int64(15), -1)]
 
     assert {type(result) for result in results} == {Int64}
-    assert results == [13, 7, 6, 3, 3, -3, 3, 3, -1, 2, 7, 5, 8, 4, 4]
+    assert results == [13, 7, 6, 3, 3, -3, 3, 3, -1, 2, 7, 5, 8, 4, 4, 3, 1, 3, 1, 20]
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,8 @@ def test_from_the_right_too_and_with_one_operand() -> None:
         lambda: Int64(2**62) * 2,
         lambda: Int64(1) << 63,
         lambda: Int64(10) ** 19,
+        lambda: Int64(10) ** 5000,
+        lambda: divmod(Int64(-(2**63)), -1),
     ],
 )
 def test_leaving_64_bits_is_an_error(compute: Callable[[], Any]) -> None:
@@ -105,3 +107,43 @@ def test_unset_is_one_falsy_thing() -> None:
 )
 def test_values_in_javascript_notation(value: Any, text: str) -> None:
     assert js_text(value) == text
+
+
+class Mute:
+    """Cannot be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def endless() -> list[Any]:
+    value: list[Any] = []
+    value += [value, {"again": value}]
+    return value
+
+
+def deep(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("thing", "text"),
+    [
+        (10**400, "<int of 1329 bits>"),
+        (-(10**5000), "<int of 16610 bits>"),
+        ({1: 2, "a": 3, None: 4}, "{[1.0]: 2.0, [null]: 4.0, a: 3.0}"),
+        ("x\ud800", '"x\\ud800"'),
+        ({"\ud800": 1}, '{"\\ud800": 1.0}'),
+        ([Mute()], "[<Mute>]"),
+        (endless(), "[[…], {again: […]}]"),
+        (deep(65), "[" * 64 + "[…]" + "]" * 64),
+        (deep(64), "[" * 64 + "]" * 64),
+    ],
+    ids=["int", "long int", "names", "surrogate", "surrogate name", "mute", "cycle", "too deep", "deep"],
+)
+def test_what_is_no_value_has_a_text_too(thing: Any, text: str) -> None:
+    """Error texts and log lines show whatever a user's code holds, and always as valid Unicode."""
+    assert js_text(thing) == text
