@@ -12,7 +12,7 @@ from typing import Any, Self
 from convexpy.errors import QueryError
 from convexpy.transactions.catalog_entries import IndexInfo
 from convexpy.transactions.index_keys import ABOVE, IndexBounds
-from convexpy.values import sort_key
+from convexpy.values import UNSET, check_value, sort_key
 
 _INEQUALITIES = {"gt": "lower", "gte": "lower", "lt": "upper", "lte": "upper"}
 
@@ -32,7 +32,7 @@ class IndexRangeBuilder:
             raise QueryError(f"Already defined inequality bound in index range. Can't add equality for `{field}`.")
         if field in self.equalities:
             raise QueryError(f"Already defined equality bound in index range. Can't add another one for `{field}`.")
-        self.equalities[field] = value
+        self.equalities[field] = _checked(value)
         return self
 
     def gt(self, field: str, value: Any) -> Self:
@@ -54,7 +54,7 @@ class IndexRangeBuilder:
     def _bound(self, side: str, field: str, value: Any, *, inclusive: bool) -> Self:
         if getattr(self, side) is not None:
             raise QueryError(f"Already defined {side} bound in index range. Can't add another one for `{field}`.")
-        setattr(self, side, (field, value, inclusive))
+        setattr(self, side, (field, _checked(value), inclusive))
         if self.lower and self.upper and self.lower[0] != self.upper[0]:
             raise QueryError(
                 f"Upper and lower bounds in `range` can only be applied to a single index field. This query against "
@@ -100,3 +100,10 @@ class IndexRangeBuilder:
 
 def _names(fields: Any) -> str:
     return "[" + ", ".join(f"`{field}`" for field in fields) + "]"
+
+
+def _checked(value: Any) -> Any:
+    """What is no value has no place in the order; an `int` beyond float64 would be taken for its neighbour."""
+    if value is not UNSET:
+        check_value(value)
+    return value

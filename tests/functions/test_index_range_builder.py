@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from convexpy.errors import QueryError
+from convexpy.errors import InvalidValue, QueryError
 from convexpy.functions.index_range_builder import IndexRangeBuilder
 from convexpy.transactions.catalog_entries import IndexInfo
 from convexpy.transactions.index_keys import ABOVE, IndexBounds
@@ -72,3 +72,12 @@ def test_a_wrong_range_is_refused(build: Build, text: str) -> None:
     with pytest.raises(QueryError) as refused:
         built(build)
     assert text in str(refused.value)
+
+
+@pytest.mark.parametrize("value", [2**53 + 1, "\ud800", (1, 2), 10**400])
+def test_bounds_that_are_no_values_are_refused(value: Any) -> None:
+    """Their sort key would be a neighbour's, or none."""
+    with pytest.raises(InvalidValue):
+        IndexRangeBuilder("numbers.by_n").eq("n", value)
+    with pytest.raises(InvalidValue):
+        IndexRangeBuilder("numbers.by_n").gt("n", value)
