@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from convexpy import ConvexpyError, MutationCtx
+from convexpy.errors import InvalidRequest
 from convexpy.limits import BACKFILL_ROWS_PER_COMMIT
 from convexpy.testing import TestBackend
 
@@ -62,7 +63,7 @@ def test_a_document_that_does_not_fit_refuses_the_push_and_is_named(write_projec
         good, bad = add(backend, {"n": 1}, {"n": "one"})
         write_project(things=FUNCTIONS.format(version="new"), schema=schema("'n': v.number()"))
 
-        with pytest.raises(ConvexpyError) as caught:
+        with pytest.raises(InvalidRequest) as caught:  # the developer's to mend, not the server's
             backend.push()
 
         assert f'Document with ID "{bad}" in table "things" does not match the schema' in str(caught.value)

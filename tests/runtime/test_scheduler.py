@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -391,6 +393,23 @@ def test_an_action_that_takes_too_long_has_failed(jobs: TestBackend) -> None:
     jobs.run_all_scheduled()
 
     assert "Function execution timed out (maximum duration: 600s)" in state_of(jobs, job)["error"]
+
+
+@pytest.mark.parametrize("function", ["work", "record"])
+def test_a_function_that_is_gone_when_it_is_due_has_failed(
+    jobs: TestBackend, write_project: Callable[..., Path], function: str
+) -> None:
+    """An action as well as a mutation; it is not tried again and again."""
+    args = {"text": "x", "seconds": 1} if function == "work" else {"text": "x"}
+    job = schedule(jobs, 5, f"jobs:{function}", args)
+    jobs.push(write_project(other="from convexpy import query\n"))
+    jobs.advance(60)
+
+    state = state_of(jobs, job)
+    assert state["kind"] == "failed"
+    assert f"Could not find function for 'jobs:{function}'" in state["error"]
+    assert runs_of(jobs, "job") == 1
+    assert jobs.reports == []
 
 
 # --- on_complete
