@@ -11,6 +11,7 @@ owed: attempts so far and the last error). A row with `on_complete` is deleted b
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
@@ -33,10 +34,19 @@ class Target(NamedTuple):
     is_action: bool
 
 
+@dataclass
+class ScheduledUsage:
+    """What a whole mutation has scheduled, nested calls included; like reads, not given back by a rollback."""
+
+    functions: int = 0
+    args_bytes: int = 0
+
+
 class SchedulingHost(Protocol):
     """What a run offers to its scheduler."""
 
     transaction: Transaction
+    scheduled: ScheduledUsage
     namespace: int
     now_ms: int
     job_id: str | None
@@ -56,8 +66,6 @@ class Scheduler:
 
     def __init__(self, host: SchedulingHost) -> None:
         self._host = host
-        self._count = 0
-        self._args_bytes = 0
 
     def run_after(
         self,
@@ -109,16 +117,17 @@ class Scheduler:
         queue: str | None,
     ) -> str:
         host = self._host
-        self._count += 1
-        if self._count > SCHEDULED_FUNCTIONS_MAX:
+        usage = host.scheduled
+        usage.functions += 1
+        if usage.functions > SCHEDULED_FUNCTIONS_MAX:
             raise LimitExceeded(
                 f"Too many functions scheduled by this mutation (limit: {SCHEDULED_FUNCTIONS_MAX}). Schedule one "
                 f"function that schedules the rest."
             )
         arguments = {} if args is None else args
         check_value(arguments)
-        self._args_bytes += size_of(arguments)
-        if self._args_bytes > SCHEDULED_ARGS_BYTES_MAX:
+        usage.args_bytes += size_of(arguments)
+        if usage.args_bytes > SCHEDULED_ARGS_BYTES_MAX:
             raise LimitExceeded(
                 f"Too large total size of the arguments of scheduled functions from this mutation "
                 f"(limit: {SCHEDULED_ARGS_BYTES_MAX} bytes). Store large values in documents and pass their ids."

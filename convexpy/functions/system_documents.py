@@ -11,8 +11,14 @@ _SCHEDULED_FIELDS = ("_id", "_creationTime", "name", "args", "scheduledTime", "c
 
 
 def scheduled_function_view(row: Document) -> Document:
-    """A scheduled function: name, args, scheduledTime and completedTime in ms, state."""
-    return {name: row[name] for name in _SCHEDULED_FIELDS if name in row}
+    """A scheduled function: name, args, scheduledTime and completedTime in ms, state.
+
+    Beyond Convex `failing` {attempt, error}: an `on_complete` that raised and is tried again.
+    """
+    shown = {name: row[name] for name in _SCHEDULED_FIELDS if name in row}
+    if "error" in row.get("retry", {}):
+        shown["failing"] = row["retry"]
+    return shown
 
 
 SYSTEM_VIEWS: dict[str, Callable[[Document], Document]] = {"_scheduled_functions": scheduled_function_view}

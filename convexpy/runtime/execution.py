@@ -30,7 +30,7 @@ from convexpy.functions.database import NamespaceTables
 from convexpy.functions.definitions import Function
 from convexpy.functions.query_builder import Query
 from convexpy.functions.running import running
-from convexpy.functions.scheduling import Row, Target
+from convexpy.functions.scheduling import Row, ScheduledUsage, Target
 from convexpy.limits import CALL_DEPTH_MAX
 from convexpy.runtime.failures import too_large
 from convexpy.runtime.generation import Generation
@@ -61,6 +61,7 @@ class Run:
         self.jobs: list[JobHint] = []
         self.canceled_jobs: list[str] = []
         self.job_id = call.job_id
+        self.scheduled = ScheduledUsage()
         self.new_generation: int | None = None  # set by a push
         self.new_namespaces: dict[str, int] = {}
         self.depth = 0
@@ -127,6 +128,7 @@ class Frame:
         self.query_journal = run.call.journal if is_top else None
         self.now_ms = run.now_ms
         self.job_id = run.job_id
+        self.scheduled = run.scheduled
         self._is_top = is_top
         self._has_paginated = False
         self._stream = run.next_stream()

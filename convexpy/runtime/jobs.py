@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from convexpy.errors import FunctionNotFound, LimitExceeded
-from convexpy.functions.scheduling import Row, completion_row, finished_row
+from convexpy.functions.scheduling import Row, ScheduledUsage, completion_row, finished_row
 from convexpy.runtime.execution import Run, job_hint
 from convexpy.runtime.failures import failure_of
 from convexpy.transactions.system_tables import SCHEDULED_FUNCTIONS
@@ -66,7 +66,7 @@ def complete(run: Run, internal_id: bytes, row: Row, outcome: Outcome) -> None:
     callback = row["on_complete"]
     savepoint = transaction.savepoint()
     marks = len(run.jobs), len(run.canceled_jobs)
-    transaction.usage = Usage()
+    transaction.usage, run.scheduled = Usage(), ScheduledUsage()
     run.generation.restart_clock()
     try:
         if run.call.is_completion_deferred:

@@ -53,6 +53,7 @@ class _PlatformFrame(Frame):
         instance = run.generation.application.instances[component]
         self.run, self.instance, self.namespace = run, instance, run.resolver.namespace_of(component)
         self.transaction, self.now_ms, self.job_id = run.transaction, run.now_ms, run.job_id
+        self.scheduled = run.scheduled
 
 
 def _scheduler_of(run: Run, component: str) -> Scheduler:

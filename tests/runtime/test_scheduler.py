@@ -176,6 +176,19 @@ def test_a_mutation_schedules_at_most_a_thousand(jobs: TestBackend) -> None:
     assert len(jobs.run(lambda ctx: ctx.db.system.query("_scheduled_functions").collect())) == 1000
 
 
+def test_the_thousand_is_of_the_whole_mutation(jobs: TestBackend) -> None:
+    """Nested mutations have no thousand of their own."""
+
+    def write(ctx: Any) -> None:
+        for _ in range(999):
+            ctx.scheduler.run_after(3600, internal.jobs.increment)
+        ctx.run_mutation(internal.jobs.schedule_one)
+        ctx.run_mutation(internal.jobs.schedule_one)
+
+    with pytest.raises(ConvexpyError, match="Too many functions scheduled"):
+        jobs.run(write)
+
+
 # --- whether
 
 
@@ -497,6 +510,7 @@ def test_a_broken_completion_is_tried_again_until_it_is_mended(jobs: TestBackend
     assert pending["name"] == "jobs.js:complete" and pending["state"] == {"kind": "pending"}
     assert len(attempts) == 5, "at 0, 0.5, 1.5, 3.5 and 7.5 seconds"
     assert pending["scheduledTime"] == start + 15_500
+    assert pending["failing"]["attempt"] == 5 and "the completion is broken" in pending["failing"]["error"]
     assert all("the completion is broken" in "\n".join(call.log_lines) for call in attempts)
 
     jobs.run(lambda ctx: ctx.db.delete(broken))
