@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from convexpy.errors import WorkerLost
 from convexpy.limits import ACTION_WORKERS, ACTIONS_IN_FLIGHT_MAX, SOFT_TO_HARD_SECONDS, FunctionLimits
 from convexpy.processes.action_group import ActionGroup, ActionJob, HandleOperation
-from convexpy.processes.generations import Generations
 from convexpy.processes.template_process import TemplateProcess
+from convexpy.processes.worker_pool import WorkerPool
 from convexpy.runtime.messages import Call, Reply
 
 
-class ActionPool:
+class ActionPool(WorkerPool[ActionGroup]):
     """Workers for actions and HTTP actions.
 
     Every future gets a Reply. An action whose worker dies is an error with `loss`, and is not run again. Cancelling a
@@ -34,15 +33,11 @@ class ActionPool:
         workers: int = ACTION_WORKERS,
         hard_after_seconds: float = SOFT_TO_HARD_SECONDS,
     ) -> None:
-        self.report = report
+        super().__init__(report)
         self.handle_operation = handle_operation
         self._workers = workers
         self._limit_seconds = limits.action_timeout_seconds
         self._hard_seconds = limits.action_timeout_seconds + hard_after_seconds
-        self._loop = asyncio.get_running_loop()
-        self._is_closed = False
-        self._closed: asyncio.Future[None] = self._loop.create_future()
-        self._generations: Generations[ActionGroup] = Generations(self._group_ended)
 
     def submit(self, call: Call) -> asyncio.Future[Reply]:
         """Run one action on the current generation. With ACTIONS_IN_FLIGHT_MAX running it is refused, not queued: an
@@ -64,53 +59,8 @@ class ActionPool:
         """Actions that are waiting or running, draining generations included."""
         return sum(group.count for group in self._generations.all())
 
-    @property
-    def pids(self) -> list[int]:
-        """Processes of the current generation; 0 where one is being started."""
-        return self._generations.current.pids if self._generations.current is not None else []
-
-    async def stage(self, template: TemplateProcess) -> None:
-        """Start workers of a new generation beside the current one; returns when they are ready.
-
-        Raises:
-            WorkerLost: they do not start; `discard_staged` is due then.
-        """
-        group = ActionGroup(template, self._workers, self._limit_seconds, self._hard_seconds, self)
-        self._generations.stage(group)
-        try:
-            await asyncio.shield(group.ready)
-        except asyncio.CancelledError:
-            if group.ready.cancelled():
-                raise WorkerLost("The push was dropped before its workers had started.") from None
-            raise
-
-    def switch(self) -> None:
-        """Start new actions on the staged generation; those that run finish on the old one."""
-        self._generations.switch()
-
-    def discard_staged(self) -> None:
-        """The push failed: end the staged generation."""
-        self._generations.discard_staged("the push failed")
-
-    def replace_template(self, old: TemplateProcess, new: TemplateProcess) -> None:
-        """`old` died; start its generation's workers from `new`, which has loaded the same code."""
-        for group in self._generations.all():
-            if group.template is old:
-                new.retain()
-                group.use_template(new)
-
-    def template_failed(self, template: TemplateProcess, reason: str) -> None:
-        """`template` died and there is no other for its generation: its actions are errors until a push."""
-        for group in self._generations.all():
-            if group.template is template:
-                group.break_down(reason)
-
-    async def close(self) -> None:
-        """End all workers and wait until they are gone; actions that were running are errors."""
-        self._is_closed = True
-        self._generations.stop("the server is stopping")
-        self._group_ended()
-        await asyncio.shield(self._closed)
+    def _new_group(self, template: TemplateProcess) -> ActionGroup:
+        return ActionGroup(template, self._workers, self._limit_seconds, self._hard_seconds, self)
 
     def requeue(self, jobs: list[ActionJob]) -> None:
         """Called by groups: actions that were never begun."""
@@ -120,11 +70,3 @@ class ActionPool:
                 job.fail("The server is stopping.", "died")
             else:
                 group.put(job)
-
-    def group_drained(self, group: ActionGroup) -> None:
-        """Called by groups."""
-        self._generations.drained(group)
-
-    def _group_ended(self) -> None:
-        if self._is_closed and self._generations.is_empty and not self._closed.done():
-            self._closed.set_result(None)

@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 
-from convexpy.errors import WorkerLost
 from convexpy.limits import (
     SOFT_TO_HARD_SECONDS,
     SYSTEM_CALL_SECONDS_MAX,
@@ -14,9 +13,9 @@ from convexpy.limits import (
     FunctionLimits,
 )
 from convexpy.processes.function_group import FunctionGroup
-from convexpy.processes.generations import Generations
 from convexpy.processes.jobs import Job
 from convexpy.processes.template_process import TemplateProcess
+from convexpy.processes.worker_pool import WorkerPool
 from convexpy.runtime.messages import Call, Reply
 
 
@@ -25,7 +24,7 @@ def default_worker_count() -> int:
     return max(2, min(4, len(os.sched_getaffinity(0))))
 
 
-class FunctionPool:
+class FunctionPool(WorkerPool[FunctionGroup]):
     """Workers for queries, mutations, jobs and system calls.
 
     Every future gets a Reply: what goes wrong with a worker is a reply whose `loss` says how. Ids of calls must be
@@ -45,14 +44,10 @@ class FunctionPool:
         workers: int | None = None,
         hard_after_seconds: float = SOFT_TO_HARD_SECONDS,
     ) -> None:
+        super().__init__(report)
         self.worker_count = workers or default_worker_count()
-        self.report = report
         self._limits = limits
         self._hard_after_seconds = hard_after_seconds
-        self._loop = asyncio.get_running_loop()
-        self._is_closed = False
-        self._closed: asyncio.Future[None] = self._loop.create_future()
-        self._generations: Generations[FunctionGroup] = Generations(self._group_ended)
 
     # -- calls
 
@@ -112,50 +107,8 @@ class FunctionPool:
         else:
             group.put(job, is_urgent)
 
-    # -- generations
-
-    async def stage(self, template: TemplateProcess) -> None:
-        """Start workers of a new generation beside the current one; returns when they are ready.
-
-        Raises:
-            WorkerLost: they do not start; `discard_staged` is due then.
-        """
-        group = FunctionGroup(template, self.worker_count, self._limits.timeout_seconds, self)
-        self._generations.stage(group)
-        try:
-            await asyncio.shield(group.ready)
-        except asyncio.CancelledError:
-            if group.ready.cancelled():
-                raise WorkerLost("The push was dropped before its workers had started.") from None
-            raise
-
-    def switch(self) -> None:
-        """Give new and waiting calls to the staged generation; the old one finishes what it runs, and ends."""
-        self._generations.switch()
-
-    def discard_staged(self) -> None:
-        """The push failed: end the staged generation."""
-        self._generations.discard_staged("the push failed")
-
-    def replace_template(self, old: TemplateProcess, new: TemplateProcess) -> None:
-        """`old` died; start its generation's workers from `new`, which has loaded the same code."""
-        for group in self._generations.all():
-            if group.template is old:
-                new.retain()
-                group.use_template(new)
-
-    def template_failed(self, template: TemplateProcess, reason: str) -> None:
-        """`template` died and there is no other for its generation: its calls are errors until a push."""
-        for group in self._generations.all():
-            if group.template is template:
-                group.break_down(reason)
-
-    async def close(self) -> None:
-        """End all workers and wait until they are gone; calls that were not answered are errors."""
-        self._is_closed = True
-        self._generations.stop("the server is stopping")
-        self._group_ended()
-        await asyncio.shield(self._closed)
+    def _new_group(self, template: TemplateProcess) -> FunctionGroup:
+        return FunctionGroup(template, self.worker_count, self._limits.timeout_seconds, self)
 
     # -- what groups say
 
@@ -169,25 +122,12 @@ class FunctionPool:
         if group is not None and mine:
             group.put_back(mine)
 
-    def group_drained(self, group: FunctionGroup) -> None:
-        """Called by groups."""
-        self._generations.drained(group)
-
-    def _group_ended(self) -> None:
-        if self._is_closed and self._generations.is_empty and not self._closed.done():
-            self._closed.set_result(None)
-
     # -- for the health page and tests
 
     @property
     def waiting_count(self) -> int:
         """Calls of the current generation that no worker has yet."""
         return self._generations.current.waiting_count if self._generations.current is not None else 0
-
-    @property
-    def pids(self) -> list[int]:
-        """Processes of the current generation by slot; 0 where one is being started."""
-        return self._generations.current.pids if self._generations.current is not None else []
 
     @property
     def fork_seconds(self) -> list[float]:
