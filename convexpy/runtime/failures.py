@@ -16,6 +16,7 @@ import msgspec
 
 from convexpy.errors import ConvexError, FunctionTimedOut, InvalidRequest, InvalidValue, LimitExceeded
 from convexpy.functions.pagination import InvalidCursor
+from convexpy.runtime.log_capture import valid_unicode
 from convexpy.runtime.messages import Format
 from convexpy.values import Int64, encode_as
 
@@ -46,6 +47,11 @@ class Failure(NamedTuple):
 
 def failure_of(error: BaseException) -> Failure:
     """Describe an exception that a function, or the platform on its behalf, has raised."""
+    failure = _describe(error)
+    return failure._replace(message=valid_unicode(failure.message), frames=valid_unicode(failure.frames))
+
+
+def _describe(error: BaseException) -> Failure:
     frames = user_frames(error.__traceback__)
     if isinstance(error, FunctionTimedOut):
         return Failure(str(error), frames, None, False)
@@ -64,8 +70,11 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(str(error), frames, None, False)
     if isinstance(error, RecursionError):
         return Failure(f"Uncaught RecursionError: {error}", frames[:4000], None, False)
-    text = str(error)
     name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception as broken:  # a __str__ of the user's
+        text = f"<its text cannot be had: {type(broken).__name__}>"
     return Failure(f"Uncaught {name}: {text}" if text else f"Uncaught {name}", frames, None, False)
 
 

@@ -18,6 +18,11 @@ from convexpy.limits import LOG_LINE_CHARS_MAX, LOG_LINES_MAX
 _LEVELS = {"DEBUG": "DEBUG", "INFO": "INFO", "WARNING": "WARN", "ERROR": "ERROR", "CRITICAL": "ERROR"}
 
 
+def valid_unicode(text: str) -> str:
+    """The text as it can be sent: a lone surrogate, which file names and cut emoji bring, becomes its escape."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class LogSink:
     """The lines of one call, nested calls included."""
 
@@ -36,7 +41,7 @@ class LogSink:
         if len(self.lines) < LOG_LINES_MAX:
             if len(text) > LOG_LINE_CHARS_MAX:
                 text = text[:LOG_LINE_CHARS_MAX] + " (truncated due to length)"
-            self.lines.append(f"[{level}] {text}")
+            self.lines.append(f"[{level}] {valid_unicode(text)}")
         elif len(self.lines) == LOG_LINES_MAX:
             self.lines.append(f"[ERROR] Log overflow (maximum {LOG_LINES_MAX}). Remaining log lines omitted.")
 
