@@ -137,8 +137,10 @@ class Supervisor:
     def _template_lost(self, template: TemplateProcess) -> None:
         """Workers go with their template. The same folder is loaded again, which may have been edited meanwhile."""
         self._templates.discard(template)
-        if self._is_stopping or template.load_message is None or not self._pools:
+        if self._is_stopping or not self._pools:
             return
+        if template.load_message is None or not template.has_loaded:
+            return  # `load` tells whoever waits for it; an import that kills its process would kill the next one too
         task = asyncio.get_running_loop().create_task(self._reload(template, template.load_message))
         self._reloads.add(task)
         task.add_done_callback(self._reloads.discard)

@@ -68,6 +68,11 @@ class TemplateProcess:
         return self._connection.is_open and not self._is_closing
 
     @property
+    def has_loaded(self) -> bool:
+        """Whether the app was imported, so that there may be workers of it."""
+        return self._loaded.done() and self._loaded.exception() is None and isinstance(self._loaded.result(), Loaded)
+
+    @property
     def pid(self) -> int:
         return self.process.pid
 

@@ -27,6 +27,7 @@ from convexpy.transactions.tables import change_indexes, ensure_table, find_tabl
 from convexpy.values import decode_id, index_key
 
 Payload = dict[str, Any]
+NO_SCHEMA: Payload = {"tables": {}, "schema_validation": False}
 _WHOLE_TABLE = (b"", b"\xff" * (ID_BYTES + 1))
 
 
@@ -137,9 +138,9 @@ def switch(run: Run, payload: Payload) -> dict[str, Any]:
     schemas: dict[str, Any] = {}
     for path, instance in application.instances.items():
         namespace = run.namespaces()[path]
-        export = {"tables": {}} if instance.schema is None else instance.schema.export()
+        export = NO_SCHEMA if instance.schema is None else instance.schema.export()
         schemas[path] = export
-        _validate_documents(run, path, namespace, before.get(path, {"tables": {}}), export)
+        _validate_documents(run, path, namespace, before.get(path, NO_SCHEMA), export)
         for table in [found for found in run.transaction.catalog.by_name.values() if found.namespace == namespace]:
             declared = export["tables"].get(table.name, {"indexes": []})["indexes"]
             _settle_indexes(run, table, declared, dropped, added, removed)
@@ -165,15 +166,16 @@ def _stored_module(run: Run) -> dict[str, Any] | None:
 
 
 def _validate_documents(run: Run, path: str, namespace: int, before: Payload, after: Payload) -> None:
-    """Check every document of the tables whose validator is new. The scan is in the read set: who writes meanwhile
-    makes the push run again."""
+    """Check every document of the tables whose validator is new or was not enforced. The scan is in the read set: who
+    writes meanwhile makes the push run again."""
     schema = run.generation.application.instances[path].schema
     if schema is None:
         return
     host = _SchemaHost(run, namespace)
+    enforced = before["tables"] if before["schema_validation"] else {}
     for name, declared in after["tables"].items():
         validator = schema.enforced_validator(name)
-        known = before["tables"].get(name)
+        known = enforced.get(name)
         if validator is None or (known is not None and known["validator"] == declared["validator"]):
             continue
         table = find_table(run.transaction, namespace, name)

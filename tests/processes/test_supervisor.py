@@ -10,6 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from convexpy.errors import WorkerLost
 from convexpy.limits import FunctionLimits
 from convexpy.processes.action_pool import ActionPool
 from convexpy.processes.pool import FunctionPool
@@ -77,6 +80,22 @@ def test_a_dead_template_is_replaced_and_calls_go_on(tmp_path: Path) -> None:
         assert reports.having("the app is loaded again")
         while not (await actions.submit(call("echo"))).is_ok:
             await asyncio.sleep(0)
+        await supervisor.stop()
+
+    run(main())
+
+
+def test_an_import_that_kills_its_process_fails_the_push_and_is_not_tried_again(tmp_path: Path) -> None:
+    """The code before it goes on serving."""
+
+    async def main() -> None:
+        supervisor, functions, _, reports = await _started(tmp_path)
+
+        with pytest.raises(WorkerLost, match="died"):
+            await supervisor.load(small_load(2, fail="death"))
+
+        assert (await functions.submit(call("echo", 1))).value == b"1"
+        assert reports == []
         await supervisor.stop()
 
     run(main())

@@ -79,6 +79,20 @@ def test_a_document_that_does_not_fit_refuses_the_push_and_is_named(write_projec
             add(backend, {"n": "no more"})
 
 
+def test_a_schema_that_is_enforced_from_now_on_is_checked_though_it_is_the_same(write_project: WriteProject) -> None:
+    enforced = schema("'n': v.number()")
+    write_project(schema=enforced.replace("})})", "})}, schema_validation=False)"))
+    project = write_project(things=FUNCTIONS.format(version="old"))
+    with TestBackend(project) as backend:
+        (bad,) = add(backend, {"n": "one"})
+        write_project(things=FUNCTIONS.format(version="new"), schema=enforced)
+
+        with pytest.raises(InvalidRequest, match=bad):
+            backend.push()
+
+        assert backend.query("things:version") == "old"
+
+
 def test_an_index_of_existing_data_is_filled(write_project: WriteProject) -> None:
     """In several commits, where there are more rows than one takes."""
     project = write_project(schema=schema("'n': v.number()"))
