@@ -20,12 +20,13 @@ from convexpy.http.site import HttpActions, NoHttpActions, Site
 from convexpy.limits import SOCKET_MESSAGE_BYTES_MAX, SOCKET_SILENCE_SECONDS_MAX
 from convexpy.runtime.identity import Authenticator
 from convexpy.runtime.interface import Backend
+from convexpy.sync.transport import SyncTransport
 from convexpy.sync.websocket import SyncEndpoint
 
 # How uvicorn has to serve the API app. It answers control pings itself and drops a peer that stays silent, so nothing
 # above it sees pongs or needs a read timeout: a client that only listens sends no other frame for hours.
 UVICORN_SETTINGS: dict[str, Any] = {
-    "ws": "websockets-sansio",
+    "ws": SyncTransport,
     "ws_max_size": SOCKET_MESSAGE_BYTES_MAX,
     "ws_ping_interval": 5.0,
     "ws_ping_timeout": SOCKET_SILENCE_SECONDS_MAX,

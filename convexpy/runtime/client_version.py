@@ -15,6 +15,8 @@ _SEMVER = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:-[0-9A-Za-z.-]+)?(?:\+[
 _UNSUPPORTED = {"npm": (0, 19, 1), "python": (0, 0, 2), "rust": (0, 0, 1)}
 # First versions that take clean JSON where no format is asked for.
 _CLEAN_JSON_SINCE = {"npm": (1, 4, 1), "npm-cli": (1, 4, 1), "actions": (1, 4, 1), "python": (0, 5, 0)}
+# First npm version that puts a transition together from parts; Rust and Python clients do not know them.
+_CHUNKS_SINCE = (1, 28, 0)
 
 
 class ClientVersionError(Exception):
@@ -37,6 +39,11 @@ class ClientVersion(Struct, frozen=True):
         """Whether an HTTP call without `format` expects convex-encoded JSON."""
         since = _CLEAN_JSON_SINCE.get(self.name)
         return since is not None and self.version is not None and self.version < since
+
+    @property
+    def takes_transition_chunks(self) -> bool:
+        """Whether a long transition may be sent in parts."""
+        return self.name == "npm" and self.version is not None and self.version >= _CHUNKS_SINCE
 
 
 def client_version(header: str | None, path_segment: str | None = None) -> ClientVersion:

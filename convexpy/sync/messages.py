@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from convexpy.limits import TRANSITION_CHUNK_BYTES
 from convexpy.runtime.interface import Outcome
 from convexpy.runtime.timestamps import encode_ts
 
@@ -135,6 +136,29 @@ def transition(
         b",".join(modifications),
         clocks,
     )
+
+
+def transition_chunks(transition: bytes, transition_id: int) -> list[bytes]:
+    """Cut a `Transition` into `TransitionChunk`s, which must be sent in this order with nothing but pings between.
+
+    Args:
+        transition_id: tells the parts of one from those of another.
+    """
+    text = transition.decode()
+    count = -(-len(transition) // TRANSITION_CHUNK_BYTES)
+    chars = -(-len(text) // count)
+    return [
+        _encode(
+            {
+                "type": "TransitionChunk",
+                "chunk": text[number * chars : (number + 1) * chars],
+                "partNumber": number,
+                "totalParts": count,
+                "transitionId": str(transition_id),
+            }
+        )
+        for number in range(count)
+    ]
 
 
 def mutation_response(request_id: int, outcome: Outcome) -> bytes:

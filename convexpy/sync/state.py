@@ -26,7 +26,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from convexpy.errors import InvalidRequest, Unauthenticated
-from convexpy.limits import QUERIES_PER_SESSION_MAX, QUEUED_MUTATIONS_MAX
+from convexpy.limits import QUERIES_PER_SESSION_MAX, QUEUED_MUTATIONS_MAX, TRANSITION_CHUNK_BYTES
 from convexpy.runtime.function_path import canonical_path
 from convexpy.runtime.identity import ANONYMOUS, Authenticator, Caller
 from convexpy.runtime.interface import Backend, FunctionRequest, Outcome
@@ -94,15 +94,19 @@ class SyncState:
     Args:
         backend: asked for `live` and `published_ts` only.
         wake: called whenever an entry changed, so `advance` should be called soon.
+        takes_chunks: whether the client can be sent a long transition in parts, so that it sees it arrive.
     """
 
-    def __init__(self, backend: Backend, authenticator: Authenticator, wake: Callable[[], object]) -> None:
+    def __init__(
+        self, backend: Backend, authenticator: Authenticator, wake: Callable[[], object], *, takes_chunks: bool = False
+    ) -> None:
         self.effects: deque[Effect] = deque()
         self.outgoing = Outgoing()
         self.closing: Close | None = None
         self._backend = backend
         self._authenticator = authenticator
         self._wake = wake
+        self._takes_chunks = takes_chunks
 
         self._session_id: str | None = None
         self._skew_ms: int | None = None
@@ -353,7 +357,12 @@ class SyncState:
         self.effects.append(RunTogether([query.request() for query in queries]))
 
     def _send_transition(self, end: StateVersion, changes: list[bytes], now_ns: int) -> None:
-        self.outgoing.push(messages.transition(self._sent, end, changes, self._skew_ms, now_ns), is_transition=True)
+        transition = messages.transition(self._sent, end, changes, self._skew_ms, now_ns)
+        if self._takes_chunks and len(transition) > TRANSITION_CHUNK_BYTES:
+            *parts, transition = messages.transition_chunks(transition, end.ts)
+            for part in parts:
+                self.outgoing.push(part)
+        self.outgoing.push(transition, is_transition=True)
         self._sent = end
 
     # --- responses ---

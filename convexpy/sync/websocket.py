@@ -33,6 +33,7 @@ from convexpy.sync.state import (
     SyncState,
     VerifyToken,
 )
+from convexpy.sync.transport import send_text_of
 
 CLOSE_SECONDS_MAX = 10.0  # for a client that does not read to take what is still outgoing, then it is cut off
 
@@ -67,7 +68,7 @@ class SyncEndpoint:
             )
             return
         await websocket.accept()
-        await _Connection(self, websocket).run()
+        await _Connection(self, websocket, takes_chunks=version.takes_transition_chunks).run()
 
     def spawn(self, call: Coroutine[Any, Any, None]) -> None:
         """Start a call that nobody awaits."""
@@ -77,15 +78,16 @@ class SyncEndpoint:
 
 
 class _Connection:
-    def __init__(self, endpoint: SyncEndpoint, websocket: WebSocket) -> None:
+    def __init__(self, endpoint: SyncEndpoint, websocket: WebSocket, *, takes_chunks: bool) -> None:
         self._endpoint = endpoint
         self._backend = endpoint.backend
         self._now_ns = endpoint.environment.now_ns
         self._websocket = websocket
+        self._send_text = send_text_of(websocket.scope)
         self._loop = asyncio.get_running_loop()
         self._reader = asyncio.current_task()
         self._wakeup = asyncio.Event()
-        self._state = SyncState(endpoint.backend, endpoint.authenticator, self._wakeup.set)
+        self._state = SyncState(endpoint.backend, endpoint.authenticator, self._wakeup.set, takes_chunks=takes_chunks)
         self._sent_at = self._loop.time()
         self._ping_timer: TimerHandle = self._loop.call_later(PING_SECONDS, self._ping)
         self._cut_off_timer: TimerHandle | None = None
@@ -133,7 +135,7 @@ class _Connection:
                 except Exception as error:
                     self._fail(error)
                 while (message := state.outgoing.take()) is not None:
-                    await self._websocket.send({"type": "websocket.send", "text": message.decode()})
+                    await self._send_text(message)
                     self._sent_at = self._loop.time()
                     state.outgoing.sent()
                 if state.closing is not None:

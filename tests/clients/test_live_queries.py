@@ -55,6 +55,20 @@ def test_a_query_may_turn_into_an_error(dev_server: Server, connect: Connect, ki
     assert refusal.value.data == {"code": "tooMany", "value": 2}
 
 
+@every_live_client
+def test_a_result_beyond_the_largest_frame_arrives_and_changes(dev_server: Server, connect: Connect, kind: str) -> None:
+    """18 MB on the wire. npm clients get such a transition in chunks, and the Python client, which breaks at a frame
+    of 16 MiB, gets it in fragments."""
+    client = connect(kind, dev_server.url)
+    name, chars = f"large for {kind}", 9_000_000
+    large = client.subscribe("counters:blow_up", {"name": name, "chars": chars})
+    assert large.next() == {"value": 0, "text": '"' * chars}
+
+    client.mutation("counters:add", {"name": name, "by": 2})
+
+    assert large.until(lambda value: value["value"] == 2)["text"] == '"' * chars
+
+
 @pytest.mark.parametrize("kind", ["browser", "python"])
 def test_a_failing_query_recovers(dev_server: Server, connect: Connect, kind: str) -> None:
     """A failed query stays subscribed: what it read before it failed can change. (React would need a new mount.)"""

@@ -12,6 +12,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from convexpy.limits import FRAGMENT_BYTES_MAX, TRANSITION_CHUNK_BYTES
 from convexpy.runtime.identity import AdminKeyAuthenticator
 from convexpy.server import ServerSettings, create_api_app
 from tests.sync.fake_backend import FakeBackend
@@ -157,6 +158,52 @@ def test_how_the_socket_is_closed(frame: str | bytes, code: int, reason: str) ->
             assert await Socket(connection).closing() == (code, reason)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("path", "is_in_chunks"), [("/api/1.27.9/sync", False), ("/api/1.28.0/sync", True)])
+def test_a_long_transition_leaves_in_chunks_for_those_who_know_them(path: str, is_in_chunks: bool) -> None:
+    async def scenario() -> None:
+        text = "\N{GRINNING FACE}" * (TRANSITION_CHUNK_BYTES // 2)
+        async with served() as server, connect(f"ws://{server.address}{path}", max_size=None) as connection:
+            socket = Socket(connection)
+            add = {"type": "Add", "queryId": 0, "udfPath": "db:args", "args": [{"text": text}]}
+            await connection.send(json.dumps(add_only(add), ensure_ascii=False))
+            message = await socket.receive()
+            if is_in_chunks:
+                chunks = [message]
+                while len(chunks) < chunks[0]["totalParts"]:
+                    chunks.append(await socket.receive())
+                assert [chunk["partNumber"] for chunk in chunks] == list(range(len(chunks)))
+                assert {chunk["transitionId"] for chunk in chunks} == {chunks[0]["transitionId"]}
+                assert len(chunks) > 1
+                message = json.loads("".join(chunk["chunk"] for chunk in chunks))
+            assert message["type"] == "Transition"
+            assert message["modifications"][0]["value"] == {"text": text}
+
+    asyncio.run(scenario())
+
+
+def test_a_long_message_leaves_in_fragments() -> None:
+    """The official Python client refuses a frame above 16 MiB, and takes messages of 64."""
+
+    async def scenario() -> None:
+        text = "x" * (3 * FRAGMENT_BYTES_MAX)
+        async with (
+            served() as server,
+            connect(f"ws://{server.address}/api/sync", max_size=None, compression=None) as connection,
+        ):
+            add = {"type": "Add", "queryId": 0, "udfPath": "db:args", "args": [{"text": text}]}
+            await connection.send(json.dumps(add_only(add)))
+            fragments = [fragment async for fragment in connection.recv_streaming(decode=False)]
+            assert max(map(len, fragments)) <= FRAGMENT_BYTES_MAX
+            assert json.loads(b"".join(fragments))["modifications"][0]["value"] == {"text": text}
+
+    asyncio.run(scenario())
+
+
+def add_only(addition: dict[str, Any]) -> dict[str, Any]:
+    """The first change of a query set: this one query."""
+    return {"type": "ModifyQuerySet", "baseVersion": 0, "newVersion": 1, "modifications": [addition]}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,69 @@
+"""The WebSocket below a sync connection: uvicorn's, plus a way to send text that is encoded already, in fragments.
+
+ASGI knows only whole messages of `str`. Official Rust and Python clients take messages of 64 MiB but break at a frame
+above 16 MiB, so a long message has to leave in several frames.
+
+Source: wire-protocol 0 (rule 14), 1; RFC 6455 section 5.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.websockets import WebSocketDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
+from websockets.http11 import Request
+
+from convexpy.limits import FRAGMENT_BYTES_MAX
+
+EXTENSION = "convexpy.send_text"
+
+SendText = Callable[[bytes], Awaitable[None]]
+
+
+class SyncTransport(WebSocketsSansIOProtocol):
+    """A connection whose ASGI scope holds `send_text` among its extensions."""
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if self.response.status_code == 101:  # else there is no scope: the upgrade was refused
+            extensions: dict[str, Any] = self.scope["extensions"]
+            extensions[EXTENSION] = self.send_text  # before the app's task has had its first step
+
+    async def send_text(self, message: bytes) -> None:
+        """Send one text message; returns once the socket has room for the next.
+
+        Args:
+            message: UTF-8.
+
+        Raises:
+            WebSocketDisconnected: the client is gone.
+        """
+        if len(message) <= FRAGMENT_BYTES_MAX:
+            await self._send_frame(message, is_first=True, is_last=True)
+            return
+        view = memoryview(message)
+        for start in range(0, len(message), FRAGMENT_BYTES_MAX):
+            end = start + FRAGMENT_BYTES_MAX
+            await self._send_frame(bytes(view[start:end]), is_first=start == 0, is_last=end >= len(message))
+
+    async def _send_frame(self, part: bytes, *, is_first: bool, is_last: bool) -> None:
+        await self.writable.wait()
+        if self.disconnected or self.close_sent:
+            raise WebSocketDisconnected
+        try:
+            if is_first:
+                self.conn.send_text(part, fin=is_last)
+            else:
+                self.conn.send_continuation(part, fin=is_last)
+        except InvalidState:
+            raise WebSocketDisconnected from None
+        self.transport.write(b"".join(self.conn.data_to_send()))
+
+
+def send_text_of(scope: Any) -> SendText:
+    """How to send on the connection of an ASGI scope; it must be served as `server.UVICORN_SETTINGS` says."""
+    send: SendText = scope["extensions"][EXTENSION]
+    return send
