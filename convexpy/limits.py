@@ -86,6 +86,7 @@ FRAGMENT_BYTES_MAX = 4 * MIB  # of a frame we send; Rust and Python clients brea
 TRANSITION_CHUNK_BYTES = 5_000_000  # a longer transition goes to npm clients in parts, as Convex does it
 QUERIES_PER_SESSION_MAX = 10_000
 PING_SECONDS = 15.0
+CLOSE_SECONDS_MAX = 10.0  # for a client that does not read to take what is still outgoing, then it is cut off
 SOCKET_SILENCE_SECONDS_MAX = 120.0
 SESSION_REQUEST_DAYS = 14
 SESSION_REQUESTS_MAX = 4_000  # kept a session

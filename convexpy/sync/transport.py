@@ -16,7 +16,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import InvalidState
 from websockets.http11 import Request
 
-from convexpy.limits import FRAGMENT_BYTES_MAX
+from convexpy.limits import CLOSE_SECONDS_MAX, FRAGMENT_BYTES_MAX
 
 EXTENSION = "convexpy.send_text"
 
@@ -24,13 +24,26 @@ SendText = Callable[[bytes], Awaitable[None]]
 
 
 class SyncTransport(WebSocketsSansIOProtocol):
-    """A connection whose ASGI scope holds `send_text` among its extensions."""
+    """A connection whose ASGI scope holds `send_text` among its extensions.
+
+    A closed transport first sends what it has buffered. To a client that does not read that never ends, and what is
+    buffered would stay in memory with it, so here each close has a time by which the socket is simply gone.
+    """
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if self.response.status_code == 101:  # else there is no scope: the upgrade was refused
             extensions: dict[str, Any] = self.scope["extensions"]
             extensions[EXTENSION] = self.send_text  # before the app's task has had its first step
+
+    async def run_asgi(self) -> None:
+        await super().run_asgi()
+        if not self.disconnected:
+            self.loop.call_later(CLOSE_SECONDS_MAX, self.transport.abort)
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self.transport.abort()  # who has not answered a ping for so long does not read a close either
 
     async def send_text(self, message: bytes) -> None:
         """Send one text message; returns once the socket has room for the next.

@@ -19,7 +19,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDiscon
 
 from convexpy.environment import Environment
 from convexpy.errors import Conflict, Overloaded, Unauthenticated, WorkerLost
-from convexpy.limits import PING_SECONDS
+from convexpy.limits import CLOSE_SECONDS_MAX, PING_SECONDS
 from convexpy.runtime.client_version import ClientVersionError, client_version
 from convexpy.runtime.identity import Authenticator
 from convexpy.runtime.interface import Backend
@@ -34,8 +34,6 @@ from convexpy.sync.state import (
     VerifyToken,
 )
 from convexpy.sync.transport import send_text_of
-
-CLOSE_SECONDS_MAX = 10.0  # for a client that does not read to take what is still outgoing, then it is cut off
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from convexpy.limits import FRAGMENT_BYTES_MAX, TRANSITION_CHUNK_BYTES
 from convexpy.runtime.identity import AdminKeyAuthenticator
-from convexpy.server import ServerSettings, create_api_app
+from convexpy.server import UVICORN_SETTINGS, ServerSettings, create_api_app
+from convexpy.sync.transport import SyncTransport
 from tests.sync.fake_backend import FakeBackend
 from tests.sync.serving import serving
 
@@ -226,6 +227,84 @@ def test_a_client_that_is_too_old_or_unreadable_is_refused_at_the_upgrade(
         response = refused.value.response
         assert response.status_code == 400
         assert json.loads(response.body or b"")["code"] == code
+
+    asyncio.run(scenario())
+
+
+class Transports(list[SyncTransport]):
+    """The server's side of every connection, by which a test sees and does what only time would."""
+
+    def stalled(self) -> SyncTransport | None:
+        """One whose socket takes no more."""
+        return next((transport for transport in self if not transport.writable.is_set()), None)
+
+
+@pytest.fixture
+def transports(monkeypatch: pytest.MonkeyPatch) -> Transports:
+    made = Transports()
+
+    class Listed(SyncTransport):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            made.append(self)
+
+    monkeypatch.setitem(UVICORN_SETTINGS, "ws", Listed)
+    return made
+
+
+async def stall(server: Served, connection: ClientConnection, transports: Transports) -> SyncTransport:
+    """Subscribe to more than the socket's buffers hold, and read nothing of it."""
+    add = {"type": "Add", "queryId": 0, "udfPath": "db:read", "args": [{"keys": ["n"]}]}
+    await connection.send(json.dumps(add_only(add)))
+    async with asyncio.timeout(30):
+        number = 0
+        while (transport := transports.stalled()) is None:
+            server.backend.commit("n", str(number) * 1_000_000)
+            number = (number + 1) % 10
+            await asyncio.sleep(0)
+    return transport
+
+
+def test_a_client_that_does_not_read_holds_two_transitions_and_is_gone_after_the_ping_timeout(
+    transports: Transports,
+) -> None:
+    async def scenario() -> None:
+        async with (
+            served() as server,
+            connect(f"ws://{server.address}/api/sync", max_size=None, max_queue=1, compression=None) as connection,
+        ):
+            transport = await stall(server, connection, transports)
+            for number in range(200):
+                server.backend.commit("n", str(number % 10) * 1_000_000)
+                await asyncio.sleep(0)
+            assert transport.transport.get_write_buffer_size() < 3_000_000
+
+            transport.keepalive_timeout()
+            async with asyncio.timeout(30):
+                while not transport.disconnected or server.backend.entries:
+                    await asyncio.sleep(0)
+            connection.transport.abort()
+
+    asyncio.run(scenario())
+
+
+def test_a_client_that_does_not_read_is_cut_off_when_its_session_ends(
+    transports: Transports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convexpy.sync.websocket.CLOSE_SECONDS_MAX", 0.0)
+    monkeypatch.setattr("convexpy.sync.transport.CLOSE_SECONDS_MAX", 0.0)
+
+    async def scenario() -> None:
+        async with (
+            served() as server,
+            connect(f"ws://{server.address}/api/sync", max_size=None, max_queue=1, compression=None) as connection,
+        ):
+            transport = await stall(server, connection, transports)
+            await connection.send("no message of the protocol")
+            async with asyncio.timeout(30):
+                while not transport.disconnected or server.backend.entries:
+                    await asyncio.sleep(0)
+            connection.transport.abort()
 
     asyncio.run(scenario())
 
