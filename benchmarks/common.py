@@ -112,8 +112,8 @@ def scratch_folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def server_process(command: Sequence[str], ready: str) -> Iterator[None]:
-    """A server that runs until the end of the block, entered when a line of its output contains `ready`."""
+def server_process(command: Sequence[str], ready: str) -> Iterator[int]:
+    """A server that runs until the end of the block, entered when a line of its output contains `ready`; its pid."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -128,7 +128,7 @@ def server_process(command: Sequence[str], ready: str) -> Iterator[None]:
         # Read on to the end: a full pipe would stop the server at its next line.
         reader = threading.Thread(target=process.stdout.read, daemon=True)
         reader.start()
-        yield
+        yield process.pid
     finally:
         process.terminate()
         try:
@@ -138,11 +138,26 @@ def server_process(command: Sequence[str], ready: str) -> Iterator[None]:
             process.wait()
 
 
+@dataclass(frozen=True)
+class Server:
+    """A running `convexpy serve`: where it listens, and its process."""
+
+    url: str
+    pid: int
+
+
 @contextlib.contextmanager
 def convexpy_server(data: Path) -> Iterator[str]:
     """`convexpy serve` on the benchmark app, durable as it is by default; gives its address."""
+    with convexpy_processes(data) as server:
+        yield server.url
+
+
+@contextlib.contextmanager
+def convexpy_processes(data: Path) -> Iterator[Server]:
+    """The same, for those who measure the processes themselves."""
     port = free_port_pair()
     command = [str(Path(sys.executable).with_name("convexpy")), "serve", str(APP)]
     options = ["--port", str(port), "--site-port", str(port + 1), "--data", str(data)]
-    with server_process([*command, *options], "convexpy is serving"):
-        yield f"http://127.0.0.1:{port}"
+    with server_process([*command, *options], "convexpy is serving") as pid:
+        yield Server(f"http://127.0.0.1:{port}", pid)

@@ -26,3 +26,20 @@ def published(ctx: QueryCtx) -> str | None:
     """The text that is published."""
     last = ctx.db.query("published").first()
     return last["body"] if last else None
+
+
+@query(args={"name": v.string()})
+def topic(ctx: QueryCtx, name: str) -> str | None:
+    """The text under one name."""
+    row = ctx.db.query("topics").with_index("by_name", name=name).unique()
+    return row["body"] if row else None
+
+
+@mutation(args={"name": v.string(), "body": v.string()})
+def publish_topic(ctx: MutationCtx, name: str, body: str) -> None:
+    """Put a text in the place of the last one of this name."""
+    row = ctx.db.query("topics").with_index("by_name", name=name).unique()
+    if row is None:
+        ctx.db.insert("topics", {"name": name, "body": body})
+    else:
+        ctx.db.patch(row["_id"], {"body": body})

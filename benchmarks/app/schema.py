@@ -6,5 +6,6 @@ schema = define_schema(
     {
         "notes": define_table({"body": v.string(), "seconds": v.number()}).index("by_seconds", ["seconds"]),
         "published": define_table({"body": v.string()}),
+        "topics": define_table({"name": v.string(), "body": v.string()}).index("by_name", ["name"]),
     }
 )
