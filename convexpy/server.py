@@ -17,6 +17,7 @@ from convexpy.http.function_routes import FunctionRoutes
 from convexpy.http.meta_routes import meta_routes
 from convexpy.http.middleware import CollapseSlashes, MirrorCors
 from convexpy.http.site import HttpActions, NoHttpActions, Site
+from convexpy.http.transport import HttpTransport
 from convexpy.limits import SOCKET_MESSAGE_BYTES_MAX, SOCKET_SILENCE_SECONDS_MAX
 from convexpy.runtime.identity import Authenticator
 from convexpy.runtime.interface import Backend
@@ -26,6 +27,7 @@ from convexpy.sync.websocket import SyncEndpoint
 # How uvicorn has to serve the API app. It answers control pings itself and drops a peer that stays silent, so nothing
 # above it sees pongs or needs a read timeout: a client that only listens sends no other frame for hours.
 UVICORN_SETTINGS: dict[str, Any] = {
+    "http": HttpTransport,
     "ws": SyncTransport,
     "ws_max_size": SOCKET_MESSAGE_BYTES_MAX,
     "ws_ping_interval": 5.0,

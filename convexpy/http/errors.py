@@ -8,11 +8,11 @@ Source: wire-protocol 4.2.
 from __future__ import annotations
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ExceptionHandler
 
-from convexpy.errors import Conflict, Overloaded, Unauthenticated, WorkerLost
+from convexpy.errors import AuthProviderUnavailable, Conflict, Overloaded, Unauthenticated, WorkerLost
 
 
 class HttpRefusal(Exception):
@@ -34,7 +34,7 @@ async def _unauthenticated(request: Request, error: Exception) -> Response:
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Overloaded | Conflict)
+    assert isinstance(error, Overloaded | Conflict | AuthProviderUnavailable)
     return _answer(503, error.code, str(error))
 
 
@@ -46,6 +46,10 @@ async def _routing(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "NotFound", 405: "MethodNotAllowed"}.get(error.status_code, "BadRequest")
     return JSONResponse({"code": code, "message": str(error.detail)}, error.status_code, dict(error.headers or {}))
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)  # to nobody: the client left before it had sent all of its body
 
 
 async def _internal(request: Request, error: Exception) -> Response:
@@ -61,8 +65,10 @@ EXCEPTION_HANDLERS: dict[type[Exception], ExceptionHandler] = {
     Unauthenticated: _unauthenticated,
     Overloaded: _unavailable,
     Conflict: _unavailable,
+    AuthProviderUnavailable: _unavailable,
     WorkerLost: _internal,  # the operator has been told by whoever lost it; a traceback would say no more
     TimeoutError: _timeout,
+    ClientDisconnect: _gone,
     HTTPException: _routing,
     Exception: _internal,  # the server's log gets the traceback as well
 }

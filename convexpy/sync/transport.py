@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.websockets import WebSocketDisconnected
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 from websockets.http11 import Request
@@ -35,6 +36,11 @@ class SyncTransport(WebSocketsSansIOProtocol):
         if self.response.status_code == 101:  # else there is no scope: the upgrade was refused
             extensions: dict[str, Any] = self.scope["extensions"]
             extensions[EXTENSION] = self.send_text  # before the app's task has had its first step
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True  # a refusal is an answer too: without this uvicorn logs that none was given
 
     async def run_asgi(self) -> None:
         await super().run_asgi()
