@@ -1,4 +1,4 @@
-"""Sessions from the grammar of the protocol, with anything at all in their fields: hypothesis invents and shrinks them."""
+"""Sessions from the protocol's grammar with anything at all in their fields, for hypothesis to invent and to shrink."""
 
 from __future__ import annotations
 
