@@ -89,6 +89,13 @@ class Driver:
         """Run an action."""
         return self.finish(self.start("action", path, args))
 
+    def start_counting(
+        self, path: str, args: dict[str, Any], shown: str, shown_args: dict[str, Any], times: int
+    ) -> str:
+        """Begin `times` mutations at once, each with an optimistic update that adds `args["by"]` to the value of the
+        query `shown`; `finish` waits for all. JavaScript clients only."""
+        return self._send("count", path=path, args=args, shown={"path": shown, "args": shown_args}, times=times)
+
     def close(self) -> None:
         """End the client's process and let go of its pipes."""
         self.process.kill()

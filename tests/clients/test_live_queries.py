@@ -99,6 +99,29 @@ def test_clients_carry_on_after_the_server_was_killed(start_server: StartServer,
     assert counter.until(lambda value: value == 2) == 2
 
 
+@pytest.mark.parametrize("kind", ["browser", "react"])
+def test_optimistic_updates_never_flicker_under_load(dev_server: Server, connect: Connect, kind: str) -> None:
+    """Two clients count one counter up, and each shows its own counts at once. A response that came after the
+    transition with its write, or a transition that lacked it, would show a count twice or take one back."""
+    name = f"optimists of {kind}"
+    clients = [connect(kind, dev_server.url), connect("browser", dev_server.url)]
+    counters = [client.subscribe("counters:read", {"name": name}) for client in clients]
+    for counter in counters:
+        assert counter.next() == 0
+
+    args, times = {"name": name, "by": 1}, 150
+    runs = [client.start_counting("counters:add", args, "counters:read", {"name": name}, times) for client in clients]
+    for client, run in zip(clients, runs, strict=True):
+        client.finish(run)
+
+    for counter in counters:
+        shown = [0]
+        while shown[-1] < len(clients) * times:
+            shown.append(counter.next())
+        assert shown == sorted(shown)
+        assert shown[-1] == len(clients) * times
+
+
 def test_a_mutation_that_waits_for_the_server_is_carried_out(start_server: StartServer, connect: Connect) -> None:
     """Sent while nobody listens: the JavaScript client keeps it and sends it when the server is back."""
     server = start_server()

@@ -25,4 +25,14 @@ await serve({
   query: ({ path, args }) => client.query(reference(path), args),
   mutation: ({ path, args }) => client.mutation(reference(path), args),
   action: ({ path, args }) => client.action(reference(path), args),
+  // Many mutations, none waiting for another, each shown before the server knows of it.
+  count: ({ path, args, shown, times }) => {
+    const [query, queryArgs] = [reference(shown.path), shown.args];
+    const optimisticUpdate = (store, { by }) => {
+      const value = store.getQuery(query, queryArgs);
+      if (value !== undefined) store.setQuery(query, queryArgs, value + by);
+    };
+    const runs = Array.from({ length: times }, () => client.mutation(reference(path), args, { optimisticUpdate }));
+    return Promise.all(runs).then(() => null);
+  },
 });

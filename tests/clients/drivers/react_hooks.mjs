@@ -74,4 +74,16 @@ await serve({
   query: ({ path, args }) => client.query(reference(path), args),
   mutation: (command) => call(useMutation, command),
   action: (command) => call(useAction, command),
+  // Many mutations, none waiting for another, each shown before the server knows of it.
+  count: ({ path, args, shown, times }) => {
+    const [query, queryArgs] = [reference(shown.path), shown.args];
+    const useCounting = (mutation) => {
+      const run = useMutation(mutation).withOptimisticUpdate((store, { by }) => {
+        const value = store.getQuery(query, queryArgs);
+        if (value !== undefined) store.setQuery(query, queryArgs, value + by);
+      });
+      return (given) => Promise.all(Array.from({ length: times }, () => run(given))).then(() => null);
+    };
+    return call(useCounting, { path, args });
+  },
 });
