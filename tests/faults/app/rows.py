@@ -19,3 +19,11 @@ def names(ctx: QueryCtx, round: str) -> list[str]:
 def secret(ctx: QueryCtx) -> str:
     """Nobody outside may call this."""
     return "secret"
+
+
+@mutation
+def stamp(ctx: MutationCtx, round: str, name: str) -> str:
+    """One row with something random in it, which is the answer: a second execution would answer otherwise."""
+    token = str(ctx.random.getrandbits(60))
+    ctx.db.insert("rows", {"round": round, "name": f"{name} {token}"})
+    return token
