@@ -18,7 +18,7 @@ from convexpy.transactions.catalog_entries import TableInfo
 from convexpy.transactions.system_tables import SYSTEM_TABLES
 from convexpy.transactions.tables import ensure_table, find_table, table_of_number
 from convexpy.transactions.transaction import Transaction
-from convexpy.values import UNSET, decode_id, depth_of, encode_id, equal, is_identifier, normalize, size_of
+from convexpy.values import UNSET, Unset, decode_id, depth_of, encode_id, equal, is_identifier, normalize, size_of
 from convexpy.values.validators import TableNames, Validator
 
 Document = dict[str, Any]
@@ -66,14 +66,14 @@ class DatabaseReader:
         """The platform's readable tables: `_scheduled_functions` and `_storage`."""
         return SystemReader(self._host)
 
-    def get(self, table_or_id: str, id: str | None = None, /) -> Document | None:
+    def get(self, table_or_id: str, id: str | Unset = UNSET, /) -> Document | None:
         """Read a document by id, or None where it is absent: `get(id)` or `get(table, id)`."""
         table, internal_id = self._target("get", table_or_id, id)
         return None if table is None else self._host.transaction.get(table, internal_id)
 
     def query(self, table: str) -> Query:
         """Begin a read of a table, by creation time unless an index is chosen."""
-        if table.startswith("_"):
+        if isinstance(table, str) and table.startswith("_"):
             raise QueryError("System tables can only be accessed from db.system.query().")
         check_table_name(table)
         host = self._host
@@ -81,6 +81,7 @@ class DatabaseReader:
 
     def normalize_id(self, table: str, id: str) -> str | None:
         """`id` as an id of `table`, or None where it is none; never raises for junk."""
+        check_table_name(table)
         if table.startswith("_"):
             return None
         try:
@@ -90,25 +91,15 @@ class DatabaseReader:
         found = find_table(self._host.transaction, self._host.namespace, table)
         return encode_id(number, internal_id) if found is not None and found.number == number else None
 
-    def _target(self, operation: str, table_or_id: str, id: str | None) -> tuple[TableInfo | None, bytes]:
-        document_id = table_or_id if id is None else id
-        if not isinstance(document_id, str):
-            raise QueryError(f"Invalid argument `id` for `db.{operation}`: expected a string, got {document_id!r}.")
-        try:
-            number, internal_id = decode_id(document_id)
-        except InvalidId as error:
-            raise InvalidId(f"Invalid argument `id` for `db.{operation}`: Unable to decode ID: {error}") from error
+    def _target(self, operation: str, table_or_id: Any, id: Any) -> tuple[TableInfo | None, bytes]:
+        number, internal_id = _decoded(f"db.{operation}", table_or_id if id is UNSET else id)
         if number in _SYSTEM_NUMBERS:
             if operation == "get":
                 raise QueryError("System tables can only be accessed with db.system.")
             raise WriteError("System tables (prefixed with `_`) are read-only.")
         table = table_of_number(self._host.transaction, self._host.namespace, number)
-        if id is not None and (table is None or table.name != table_or_id):
-            found = "unknown" if table is None else table.name
-            raise QueryError(
-                f'Invalid argument `id` for `db.{operation}`: expected to be an Id<"{table_or_id}">, '
-                f'got Id<"{found}"> instead.'
-            )
+        if id is not UNSET and (table is None or table.name != table_or_id):
+            raise _of_other_table(f"db.{operation}", table_or_id, "unknown" if table is None else table.name)
         return table, internal_id
 
 
@@ -131,31 +122,31 @@ class DatabaseWriter(DatabaseReader):
         self._check_document(table, fields)
         return host.transaction.insert(ensure_table(host.transaction, host.namespace, table), fields)
 
-    def patch(self, table_or_id: str, id_or_value: Any, value: Document | None = None, /) -> None:
+    def patch(self, table_or_id: str, id_or_value: Any, value: Document | Unset = UNSET, /) -> None:
         """Replace some fields: `patch(id, fields)` or `patch(table, id, fields)`; `UNSET` removes a field."""
         table, internal_id, changes, document = self._existing("patch", "Update", table_or_id, id_or_value, value)
         merged = {**document, **changes}
         self._store(table, internal_id, document, {k: v for k, v in merged.items() if v is not UNSET})
 
-    def replace(self, table_or_id: str, id_or_value: Any, value: Document | None = None, /) -> None:
+    def replace(self, table_or_id: str, id_or_value: Any, value: Document | Unset = UNSET, /) -> None:
         """Replace all fields but `_id` and `_creationTime`: `replace(id, fields)` or `replace(table, id, fields)`."""
         table, internal_id, fields, document = self._existing("replace", "Replace", table_or_id, id_or_value, value)
         kept = {"_id": document["_id"], "_creationTime": document["_creationTime"]}
         self._store(table, internal_id, document, {**kept, **fields})
 
-    def delete(self, table_or_id: str, id: str | None = None, /) -> None:
+    def delete(self, table_or_id: str, id: str | Unset = UNSET, /) -> None:
         """Remove a document: `delete(id)` or `delete(table, id)`."""
         table, internal_id = self._target("delete", table_or_id, id)
         if table is None or self._host.transaction.get(table, internal_id) is None:
-            raise WriteError(f"Delete on nonexistent document ID {table_or_id if id is None else id}")
+            raise WriteError(f"Delete on nonexistent document ID {table_or_id if id is UNSET else id}")
         self._host.transaction.delete(table, internal_id)
 
     def _existing(
-        self, operation: str, verb: str, table_or_id: str, id_or_value: Any, value: Document | None
+        self, operation: str, verb: str, table_or_id: str, id_or_value: Any, value: Document | Unset
     ) -> tuple[TableInfo, bytes, Document, Document]:
-        document_id, given = (table_or_id, id_or_value) if value is None else (id_or_value, value)
+        document_id, given = (table_or_id, id_or_value) if value is UNSET else (id_or_value, value)
         fields = _fields(given, operation)
-        table, internal_id = self._target(operation, table_or_id, None if value is None else id_or_value)
+        table, internal_id = self._target(operation, table_or_id, UNSET if value is UNSET else id_or_value)
         document = None if table is None else self._host.transaction.get(table, internal_id)
         if table is None or document is None:
             raise WriteError(f"{verb} on nonexistent document ID {document_id}")
@@ -202,26 +193,20 @@ class SystemReader:
     def __init__(self, host: DatabaseHost) -> None:
         self._host = host
 
-    def get(self, table_or_id: str, id: str | None = None, /) -> Document | None:
+    def get(self, table_or_id: str, id: str | Unset = UNSET, /) -> Document | None:
         """Read a row by id, or None where it is absent or another component's."""
-        document_id = table_or_id if id is None else id
-        try:
-            number, internal_id = decode_id(document_id)
-        except InvalidId as error:
-            raise InvalidId(f"Invalid argument `id` for `db.system.get`: Unable to decode ID: {error}") from error
+        number, internal_id = _decoded("db.system.get", table_or_id if id is UNSET else id)
         table = _SYSTEM_NUMBERS.get(number)
         if table is None:
             raise QueryError("User tables cannot be accessed with db.system.")
-        if id is not None and table.name != table_or_id:
-            raise QueryError(
-                f'Invalid argument `id` for `db.system.get`: expected to be an Id<"{table_or_id}">, '
-                f'got Id<"{table.name}"> instead.'
-            )
+        if id is not UNSET and table.name != table_or_id:
+            raise _of_other_table("db.system.get", table_or_id, table.name)
         row = self._host.transaction.get(table, internal_id)
         return None if row is None else self._view(table.name)(row)
 
     def query(self, table: str) -> Query:
         """Begin a read of `_scheduled_functions` or `_storage`."""
+        check_table_name(table)
         if not table.startswith("_"):
             raise QueryError("User tables can only be accessed from db.query().")
         found = SYSTEM_TABLES.get(table) if table in SYSTEM_VIEWS else None
@@ -255,8 +240,23 @@ def check_table_name(name: str) -> None:
         )
 
 
+def _decoded(operation: str, document_id: Any) -> tuple[int, bytes]:
+    if not isinstance(document_id, str):
+        raise QueryError(f"Invalid argument `id` for `{operation}`: expected a string, got {document_id!r}.")
+    try:
+        return decode_id(document_id)
+    except InvalidId as error:
+        raise InvalidId(f"Invalid argument `id` for `{operation}`: Unable to decode ID: {error}") from error
+
+
+def _of_other_table(operation: str, expected: Any, found: str) -> QueryError:
+    return QueryError(
+        f'Invalid argument `id` for `{operation}`: expected to be an Id<"{expected}">, got Id<"{found}"> instead.'
+    )
+
+
 def _fields(value: Any, operation: str) -> Document:
-    if type(value) is not dict:
+    if not isinstance(value, dict):
         raise WriteError(f"Invalid argument `value` for `db.{operation}`: Value must be an Object")
     # First of all: what follows compares, measures and shows the fields, and may rely on their being values.
     fields: Document = normalize(value)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from convexpy.errors import QueryError
-from convexpy.values import UNSET, Int64, compare
+from convexpy.values import UNSET, Int64, compare, normalize, sort_key
 
 Evaluate = Callable[[dict[str, Any]], Any]
 
@@ -19,12 +19,17 @@ FILTER_OPERATORS_MAX = 256
 
 
 class Expression:
-    """A condition or a value that depends on a document. It has no truth value of its own."""
+    """A condition or a value that depends on a document. It has no truth value of its own.
 
-    __slots__ = ("evaluate", "operators")
+    Args:
+        operators: how many it is made of.
+        description: text that is the same for the same expression, for cursors.
+    """
 
-    def __init__(self, evaluate: Evaluate, operators: int) -> None:
-        self.evaluate, self.operators = evaluate, operators
+    __slots__ = ("description", "evaluate", "operators")
+
+    def __init__(self, evaluate: Evaluate, operators: int, description: str) -> None:
+        self.evaluate, self.operators, self.description = evaluate, operators, description
         if operators > FILTER_OPERATORS_MAX:
             raise QueryError(f"A filter may hold at most {FILTER_OPERATORS_MAX} operators. Use `.where(...)` instead.")
 
@@ -48,25 +53,25 @@ class FilterBuilder:
                 value = value.get(name, UNSET) if type(value) is dict else UNSET
             return value
 
-        return Expression(evaluate, 1)
+        return Expression(evaluate, 1, f"field({path!r})")
 
     def eq(self, left: Any, right: Any) -> Expression:
-        return _comparison(left, right, lambda order: order == 0)
+        return _comparison("eq", left, right, lambda order: order == 0)
 
     def neq(self, left: Any, right: Any) -> Expression:
-        return _comparison(left, right, lambda order: order != 0)
+        return _comparison("neq", left, right, lambda order: order != 0)
 
     def lt(self, left: Any, right: Any) -> Expression:
-        return _comparison(left, right, lambda order: order < 0)
+        return _comparison("lt", left, right, lambda order: order < 0)
 
     def lte(self, left: Any, right: Any) -> Expression:
-        return _comparison(left, right, lambda order: order <= 0)
+        return _comparison("lte", left, right, lambda order: order <= 0)
 
     def gt(self, left: Any, right: Any) -> Expression:
-        return _comparison(left, right, lambda order: order > 0)
+        return _comparison("gt", left, right, lambda order: order > 0)
 
     def gte(self, left: Any, right: Any) -> Expression:
-        return _comparison(left, right, lambda order: order >= 0)
+        return _comparison("gte", left, right, lambda order: order >= 0)
 
     def add(self, left: Any, right: Any) -> Expression:
         return _arithmetic("add", left, right, lambda a, b: a + b)
@@ -84,7 +89,7 @@ class FilterBuilder:
         return _arithmetic("mod", left, right, _modulo)
 
     def neg(self, value: Any) -> Expression:
-        inner = _expression(value)
+        inner = as_expression(value)
 
         def evaluate(document: dict[str, Any]) -> Any:
             operand = inner.evaluate(document)
@@ -98,47 +103,70 @@ class FilterBuilder:
             except OverflowError as error:
                 raise QueryError(f"Filter operator `neg` failed on {operand}: {error}") from error
 
-        return Expression(evaluate, inner.operators + 1)
+        return Expression(evaluate, inner.operators + 1, _described("neg", inner))
 
     def and_(self, *conditions: Any) -> Expression:
         """All of them hold; evaluation stops at the first that does not."""
-        parts = [_expression(condition) for condition in conditions]
-        return Expression(
-            lambda document: all(_truth("and_", part.evaluate(document)) for part in parts),
-            1 + sum(part.operators for part in parts),
-        )
+        return _connective("and_", conditions, decisive=False)
 
     def or_(self, *conditions: Any) -> Expression:
         """At least one holds; evaluation stops at the first that does."""
-        parts = [_expression(condition) for condition in conditions]
-        return Expression(
-            lambda document: any(_truth("or_", part.evaluate(document)) for part in parts),
-            1 + sum(part.operators for part in parts),
-        )
+        return _connective("or_", conditions, decisive=True)
 
     def not_(self, condition: Any) -> Expression:
-        inner = _expression(condition)
-        return Expression(lambda document: not _truth("not_", inner.evaluate(document)), inner.operators + 1)
+        inner = as_expression(condition)
+        return Expression(
+            lambda document: not _truth("not_", inner.evaluate(document)),
+            inner.operators + 1,
+            _described("not_", inner),
+        )
 
 
 def matches(expression: Any, document: dict[str, Any]) -> bool:
     """Whether a filter lets a document through."""
-    return _truth("filter", _expression(expression).evaluate(document))
+    return _truth("filter", as_expression(expression).evaluate(document))
 
 
-def _expression(value: Any) -> Expression:
-    return value if isinstance(value, Expression) else Expression(lambda _: value, 0)
+def as_expression(value: Any) -> Expression:
+    """An expression as it is, and a literal as one that does not depend on the document.
+
+    Raises:
+        InvalidValue: a literal that is no value.
+    """
+    if isinstance(value, Expression):
+        return value
+    literal = value if value is UNSET else normalize(value)
+    return Expression(lambda _: literal, 0, sort_key(literal).hex())
 
 
-def _comparison(left: Any, right: Any, decide: Callable[[int], bool]) -> Expression:
-    a, b = _expression(left), _expression(right)
+def _described(operator: str, *operands: Expression) -> str:
+    return f"{operator}({','.join([operand.description for operand in operands])})"
+
+
+def _connective(name: str, conditions: tuple[Any, ...], *, decisive: bool) -> Expression:
+    parts = [as_expression(condition) for condition in conditions]
+
+    def evaluate(document: dict[str, Any]) -> bool:
+        # A loop, for all() and any() would take three frames of the stack a level.
+        for part in parts:
+            if _truth(name, part.evaluate(document)) is decisive:
+                return decisive
+        return not decisive
+
+    return Expression(evaluate, 1 + sum(part.operators for part in parts), _described(name, *parts))
+
+
+def _comparison(name: str, left: Any, right: Any, decide: Callable[[int], bool]) -> Expression:
+    a, b = as_expression(left), as_expression(right)
     return Expression(
-        lambda document: decide(compare(a.evaluate(document), b.evaluate(document))), a.operators + b.operators + 1
+        lambda document: decide(compare(a.evaluate(document), b.evaluate(document))),
+        a.operators + b.operators + 1,
+        _described(name, a, b),
     )
 
 
 def _arithmetic(name: str, left: Any, right: Any, apply: Callable[[Any, Any], Any]) -> Expression:
-    a, b = _expression(left), _expression(right)
+    a, b = as_expression(left), as_expression(right)
 
     def evaluate(document: dict[str, Any]) -> Any:
         x, y = a.evaluate(document), b.evaluate(document)
@@ -152,7 +180,7 @@ def _arithmetic(name: str, left: Any, right: Any, apply: Callable[[Any, Any], An
                 raise QueryError(f"Filter operator `{name}` failed on {x} and {y}: {error}") from error
         raise QueryError(f"Filter operator `{name}` needs two int64 or two float64, not {kinds[0]} and {kinds[1]}.")
 
-    return Expression(evaluate, a.operators + b.operators + 1)
+    return Expression(evaluate, a.operators + b.operators + 1, _described(name, a, b))
 
 
 def _divide(x: Any, y: Any) -> Any:

@@ -1,19 +1,23 @@
 """`with_index("by_channel", lambda q: q.eq("channel", c).gt("_creationTime", t))`: the range of an index to read.
 
 Shape: `eq` on a prefix of the index's fields, then at most one lower and one upper bound, both on the next field.
-`_creationTime` may be used as the field after the declared ones. A range is described by values; `bounds` turns it into
-sort keys. Texts: runtime-semantics 2.4.
+`_creationTime` and then `_id` may be used as the fields after the declared ones. A range is described by values;
+`bounds` turns it into sort keys, `id_bounds` what it says of `_id`. Texts: runtime-semantics 2.4.
 """
 
 from __future__ import annotations
 
 from typing import Any, Self
 
-from convexpy.errors import QueryError
+from convexpy.errors import InvalidId, QueryError
+from convexpy.storage.keys import ID_BYTES
 from convexpy.transactions.catalog_entries import IndexInfo
-from convexpy.transactions.index_keys import ABOVE, IndexBounds
-from convexpy.values import UNSET, check_value, sort_key
+from convexpy.transactions.index_keys import ABOVE, IndexBounds, above_whole
+from convexpy.values import UNSET, decode_id, encode_id, normalize, sort_key
 
+BY_ID = IndexInfo("by_id", 0, ("_id",), "ready")  # the documents' own order: it has no entries
+BY_CREATION_TIME = IndexInfo("by_creation_time", 0, (), "ready")  # of a table that does not exist
+ANY_ID = (b"", b"\xff" * (ID_BYTES + 1))
 _INEQUALITIES = {"gt": "lower", "gte": "lower", "lt": "upper", "lte": "upper"}
 
 
@@ -64,19 +68,52 @@ class IndexRangeBuilder:
         return self
 
     def bounds(self, index: IndexInfo) -> IndexBounds:
-        """The range as sort keys of `index`.
+        """The range as sort keys of `index`, as far as its fields and `_creationTime` go.
 
         Raises:
             QueryError: a field that the index lacks, or fields out of the index's order.
         """
-        fields = (*index.fields, "_creationTime")
+        fields = (*index.fields, "_creationTime", "_id") if index is not BY_ID else BY_ID.fields
+        self._check_fields(fields)
+        keyed = [field for field in fields if field != "_id" and field in self.equalities]
+        prefix = b"".join(sort_key(self.equalities[field]) for field in keyed)
+        start, end = prefix, _above(prefix, keyed[-1] if keyed else "")
+        if self.lower is not None and self.lower[0] != "_id":
+            key = prefix + sort_key(self.lower[1])
+            start = key if self.lower[2] else _above(key, self.lower[0])
+        if self.upper is not None and self.upper[0] != "_id":
+            key = prefix + sort_key(self.upper[1])
+            end = _above(key, self.upper[0]) if self.upper[2] else key
+        return IndexBounds(start, end)
+
+    def id_bounds(self, table_number: int) -> tuple[bytes, bytes]:
+        """The internal ids of a table that are in the range: `start <= id < end`."""
+        start, end = ANY_ID
+        lower, upper = self.lower, self.upper
+        if "_id" in self.equalities:
+            lower = upper = ("_id", self.equalities["_id"], True)
+        if lower is not None and lower[0] == "_id":
+            start = _first_id(table_number, lower[1], is_after=not lower[2])
+        if upper is not None and upper[0] == "_id":
+            end = _first_id(table_number, upper[1], is_after=upper[2])
+        return start, end
+
+    def described(self) -> str:
+        """The conditions as text that is the same for the same conditions, in whatever order the `eq`s came."""
+        conditions = [("eq", field, value, True) for field, value in sorted(self.equalities.items())]
+        conditions += [("lower", *self.lower)] if self.lower else []
+        conditions += [("upper", *self.upper)] if self.upper else []
+        return ";".join(f"{kind} {field} {sort_key(value).hex()} {closed}" for kind, field, value, closed in conditions)
+
+    def _check_fields(self, fields: tuple[str, ...]) -> None:
         bound = self.lower or self.upper
         used = [*self.equalities, *([bound[0]] if bound else [])]
+        shown = _names(field for field in fields if field != "_id" or len(fields) == 1)
         for field in used:
             if field not in fields:
                 raise QueryError(
                     f"Tried to query index {self._label} but the query contains a filter on `{field}`; the index "
-                    f"doesn't index this field. Index fields: {_names(fields)}. Add `{field}` to the index, or use "
+                    f"doesn't index this field. Index fields: {shown}. Add `{field}` to the index, or use "
                     f"`filter`."
                 )
         equal_fields = fields[: len(self.equalities)]
@@ -86,16 +123,36 @@ class IndexRangeBuilder:
         if wrong is not None:
             raise QueryError(
                 f"Tried to query index {self._label} but the query didn't use the index fields in order. Index "
-                f"fields: {_names(fields)}. Query fields: {_names(used)}. First incorrect field: {wrong}. "
+                f"fields: {shown}. Query fields: {_names(used)}. First incorrect field: {wrong}. "
                 f"For more information see https://docs.convex.dev/using/indexes."
             )
-        prefix = b"".join(sort_key(self.equalities[field]) for field in equal_fields)
-        start, end = prefix, prefix + ABOVE
-        if self.lower is not None:
-            start = prefix + sort_key(self.lower[1]) + (b"" if self.lower[2] else ABOVE)
-        if self.upper is not None:
-            end = prefix + sort_key(self.upper[1]) + (ABOVE if self.upper[2] else b"")
-        return IndexBounds(start, end)
+
+
+def _above(key: bytes, last_field: str) -> bytes:
+    """Above every entry whose sort key begins with `key`, which ends with the value of `last_field`."""
+    return above_whole(key) if last_field == "_creationTime" else key + ABOVE
+
+
+def _first_id(table_number: int, value: Any, *, is_after: bool) -> bytes:
+    """The first internal id of a table at a value or above it; `is_after`: above it.
+
+    Ids are strings whose order is that of their bytes; a value need not be an id.
+    """
+    try:
+        number, internal_id = decode_id(value)
+    except (InvalidId, TypeError):
+        number, internal_id = 0, b""
+    if number == table_number:
+        return internal_id + b"\x00" if is_after else internal_id
+    key = sort_key(value)
+    low, high = 0, 1 << 8 * ID_BYTES
+    while low < high:
+        middle = (low + high) // 2
+        if sort_key(encode_id(table_number, middle.to_bytes(ID_BYTES, "big"))) < key:
+            low = middle + 1
+        else:
+            high = middle
+    return ANY_ID[1] if low >> 8 * ID_BYTES else low.to_bytes(ID_BYTES, "big")
 
 
 def _names(fields: Any) -> str:
@@ -103,7 +160,8 @@ def _names(fields: Any) -> str:
 
 
 def _checked(value: Any) -> Any:
-    """What is no value has no place in the order; an `int` beyond float64 would be taken for its neighbour."""
-    if value is not UNSET:
-        check_value(value)
-    return value
+    """What is no value has no place in the order; an `int` beyond float64 would be taken for its neighbour.
+
+    A copy, for the range is used later than it is built.
+    """
+    return value if value is UNSET else normalize(value)

@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, Self
 
-from convexpy.errors import InvalidId, QueryError
-from convexpy.functions.filter_expressions import FilterBuilder, matches
-from convexpy.functions.index_range_builder import IndexRangeBuilder
+from convexpy.errors import QueryError
+from convexpy.functions.filter_expressions import FilterBuilder, as_expression, matches
+from convexpy.functions.index_range_builder import ANY_ID, BY_CREATION_TIME, BY_ID, IndexRangeBuilder
 from convexpy.functions.pagination import PageReader, PaginationHost
-from convexpy.storage.keys import ID_BYTES
 from convexpy.transactions.catalog_entries import IndexInfo, TableInfo
 from convexpy.transactions.index_keys import IndexBounds
 from convexpy.transactions.transaction import Transaction
-from convexpy.values import decode_id, encode_id, sort_key
+from convexpy.values import decode_id
 
 Document = dict[str, Any]
-_WHOLE_ID_RANGE = (b"", b"\xff" * (ID_BYTES + 1))
 
 
 class Query:
@@ -48,6 +46,7 @@ class Query:
         self._range: IndexRangeBuilder | None = None
         self._descending: bool | None = None
         self._conditions: list[Callable[[Document], bool]] = []
+        self._descriptions: list[str] = []  # of the conditions, for cursors
         self._state: Literal["open", "chained", "consumed"] = "open"
 
     # --- building
@@ -91,21 +90,24 @@ class Query:
     def filter(self, build: Callable[[FilterBuilder], Any]) -> Query:
         """Let through what matches; every scanned document counts as read. May be repeated: all must match."""
         query = self._chain()
-        expression = build(FilterBuilder())
+        expression = as_expression(build(FilterBuilder()))
         query._conditions.append(lambda document: matches(expression, document))
+        query._descriptions.append(expression.description)
         return query
 
     def where(self, predicate: Callable[[Document], bool]) -> Query:
         """Like `filter`, with a Python function."""
         query = self._chain()
         query._conditions.append(lambda document: bool(predicate(document)))
+        query._descriptions.append("where")
         return query
 
     def _chain(self) -> Query:
         self._use("chained")
         query = Query(self._transaction, self._table, self._name, self._host, self._present)
         query._index_name, query._range = self._index_name, self._range
-        query._descending, query._conditions = self._descending, [*self._conditions]
+        query._descending = self._descending
+        query._conditions, query._descriptions = [*self._conditions], [*self._descriptions]
         return query
 
     def _use(self, state: Literal["chained", "consumed"]) -> None:
@@ -125,8 +127,10 @@ class Query:
         """All of them."""
         return list(self)
 
-    def take(self, n: int) -> list[Document]:
+    def take(self, n: float) -> list[Document]:
         """The first `n`, fewer where there are fewer; nothing beyond them is read."""
+        if type(n) is float and n.is_integer():
+            n = int(n)  # an argument annotated `float`
         if isinstance(n, bool) or not isinstance(n, int) or n < 0:
             raise QueryError(f"take() needs a non-negative integer, not {n!r}.")
         self._use("consumed")
@@ -169,37 +173,45 @@ class Query:
                 `maximumRowsRead`, `maximumBytesRead`.
         """
         self._use("consumed")
-        index = None if self._table is None or self._is_by_id else self._index()
-        reader = PageReader(
-            self._host, self._name, self._index_name, self._bounds_for_page(index), bool(self._descending)
+        table = self._table
+        if table is None:
+            index, bounds, ids = self._index(), IndexBounds(), ANY_ID
+        else:
+            index, bounds, ids = self._range_to_read()
+        asked = (
+            f"{self._name}|{self._index_name}|{index.fields}|{bool(self._descending)}|"
+            f"{'' if self._range is None else self._range.described()}|{'|'.join(self._descriptions)}"
         )
-        return reader.read(options, self._transaction, self._table, index, self._visible)
+        reader = PageReader(self._host, asked, index, bounds, ids, bool(self._descending))
+        return reader.read(options, self._transaction, table, self._visible)
 
     def __aiter__(self) -> Self:
         raise QueryError("ctx.db is synchronous: use `for`, not `async for`.")
 
     # --- rows
 
-    @property
-    def _is_by_id(self) -> bool:
-        if self._index_name is None:
-            return self._table is not None and "by_creation_time" not in self._table.indexes
-        return self._index_name == "by_id"
-
     def _documents(self) -> Iterator[Document]:
         table = self._table
         if table is None:
             return
-        if self._is_by_id:
-            rows = self._transaction.scan_by_id(table, *self._id_range(table), bool(self._descending))
+        index, bounds, ids = self._range_to_read()
+        rows: Iterator[Document]
+        if index is BY_ID:
+            rows = self._transaction.scan_by_id(table, *ids, bool(self._descending))
         else:
-            index = self._index()
-            bounds = self._range.bounds(index) if self._range else IndexBounds()
             rows = self._transaction.scan(table, index, bounds, bool(self._descending))
         for row in rows:
-            document = self._visible(row)
+            document = self._visible(row) if index is BY_ID or _has_id_between(row, ids) else None
             if document is not None:
                 yield document
+
+    def _range_to_read(self) -> tuple[IndexInfo, IndexBounds, tuple[bytes, bytes]]:
+        """The index, its sort keys, and the internal ids that this query is about."""
+        index = self._index()
+        if self._range is None:
+            return index, IndexBounds(), ANY_ID
+        bounds = self._range.bounds(index)
+        return index, bounds, ANY_ID if self._table is None else self._range.id_bounds(self._table.number)
 
     def _visible(self, row: Document) -> Document | None:
         document = row if self._present is None else self._present(row)
@@ -209,7 +221,11 @@ class Query:
 
     def _index(self) -> IndexInfo:
         name = self._index_name or "by_creation_time"
-        index = self._table.indexes.get(name) if self._table else None
+        if name == "by_id":
+            return BY_ID
+        if self._table is None:
+            return BY_CREATION_TIME if name == "by_creation_time" else IndexInfo(name, 0, (), "ready")
+        index = self._table.indexes.get(name)
         label = f"{self._name}.{name}"
         if index is None or (self._present is not None and name != "by_creation_time"):
             raise QueryError(f"Index {label} not found.")
@@ -219,39 +235,6 @@ class Query:
             raise QueryError(f"Index {label} is currently staged and not available to query until it is enabled")
         return index
 
-    def _bounds_for_page(self, index: IndexInfo | None) -> IndexBounds:
-        if (
-            self._is_by_id
-            and self._range is not None
-            and (self._range.equalities or self._range.lower or self._range.upper)
-        ):
-            raise QueryError("paginate() over by_id takes the whole table. Use an index for a part of it.")
-        return self._range.bounds(index) if index is not None and self._range else IndexBounds()
 
-    def _id_range(self, table: TableInfo) -> tuple[bytes, bytes]:
-        if self._range is None:
-            return _WHOLE_ID_RANGE
-        as_index = IndexInfo("by_id", 0, ("_id",), "ready")
-        self._range.bounds(as_index)  # refuses foreign fields with the usual texts
-        start, end = _WHOLE_ID_RANGE
-        lower, upper = self._range.lower, self._range.upper
-        if "_id" in self._range.equalities:
-            lower = upper = ("_id", self._range.equalities["_id"], True)
-        if lower is not None:
-            found = _internal_id(table, lower[1])
-            start = found if lower[2] else found + b"\x00"
-        if upper is not None:
-            found = _internal_id(table, upper[1])
-            end = found + b"\x00" if upper[2] else found
-        return start, end
-
-
-def _internal_id(table: TableInfo, value: Any) -> bytes:
-    """Where a value falls among a table's ids, which are strings whose order is that of the ids' bytes."""
-    try:
-        number, internal_id = decode_id(value)
-    except (InvalidId, TypeError, AttributeError):
-        number, internal_id = -1, b""
-    if number == table.number:
-        return internal_id
-    return b"" if sort_key(value) < sort_key(encode_id(table.number, bytes(ID_BYTES))) else _WHOLE_ID_RANGE[1]
+def _has_id_between(row: Document, ids: tuple[bytes, bytes]) -> bool:
+    return ids == ANY_ID or ids[0] <= decode_id(row["_id"])[1] < ids[1]

@@ -1,7 +1,8 @@
 """A document's place in an index, and the part of an index that a range of values covers.
 
 Sort keys concatenate the encoded values of the index's fields and of `_creationTime`. Encoded values are
-self-delimiting and no tag reaches 0xff, so `key + 0xff` is above everything that begins with `key`.
+self-delimiting and no tag reaches 0xff, so `key + 0xff` is above everything that begins with `key`. Behind a whole sort
+key there is no tag but, in stored keys, a document id, which may begin with 0xff: `above_whole` is for these.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from convexpy.limits import SORT_KEY_BYTES_MAX
-from convexpy.storage.keys import ID_BYTES
+from convexpy.storage.keys import ID_BYTES, prefix_end
 from convexpy.transactions.catalog_entries import IndexInfo
 from convexpy.values import UNSET, sort_key
 
@@ -34,6 +35,11 @@ def sort_key_of(index: IndexInfo, fields: dict[str, Any]) -> bytes:
         parts.append(sort_key(value))
     parts.append(sort_key(fields["_creationTime"]))
     return b"".join(parts)
+
+
+def above_whole(key: bytes) -> bytes:
+    """The smallest key above all entries whose whole sort key, up to `_creationTime`, is `key`, whatever their ids."""
+    return prefix_end(key)
 
 
 def stored_range(prefix: bytes, bounds: IndexBounds) -> tuple[bytes, bytes]:

@@ -38,6 +38,7 @@ SCHEDULED_FUNCTIONS = _table(
     by_due=["pending_queue", "scheduledTime"],
     by_finished=["finished_ms"],
     by_running=["running"],
+    by_creation_time=[],
 )
 SESSION_REQUESTS = _table(5, "_session_requests", by_creation_time=[])
 QUEUES = _table(6, "_queues", by_name=["namespace", "name"])

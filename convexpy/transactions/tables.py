@@ -33,11 +33,15 @@ def find_table(transaction: Transaction, namespace: int, name: str) -> TableInfo
 
 
 def table_of_number(transaction: Transaction, namespace: int, number: int) -> TableInfo | None:
-    """The table whose number document ids of this namespace carry."""
+    """The table whose number document ids of this namespace carry; its absence is recorded as read."""
     for table in transaction.new_tables.values():
         if table.namespace == namespace and table.number == number:
             return table
-    return transaction.catalog.by_number.get((namespace, number))
+    found = transaction.catalog.by_number.get((namespace, number))
+    if found is None:
+        for _ in transaction.scan(TABLES, TABLES.indexes["by_number"], _exactly(namespace, number)):
+            raise AssertionError("the catalog lacks a table that the snapshot has")
+    return found
 
 
 def ensure_table(transaction: Transaction, namespace: int, name: str) -> TableInfo:
@@ -107,8 +111,8 @@ def _next(transaction: Transaction, index: str, field: str, first: int) -> int:
     return first
 
 
-def _exactly(namespace: int, name: str) -> IndexBounds:
-    key = index_key([namespace, name])
+def _exactly(namespace: int, name_or_number: str | int) -> IndexBounds:
+    key = index_key([namespace, name_or_number])
     return IndexBounds(key, key + b"\xff")
 
 

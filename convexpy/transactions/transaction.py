@@ -206,8 +206,19 @@ class Transaction:
                 if bounds.start <= full_key < bounds.end:
                     rows.append((full_key, entry, document))
         rows.sort(key=lambda row: row[:2], reverse=descending)
-        for _, _, document in rows:
-            yield document
+        begun = self._writes.writes_so_far
+        for full_key, entry, document in rows:
+            if self._writes.writes_so_far == begun:
+                yield document
+            elif (current := self._current_document(table, entry)) and sort_key_of(index, current) == full_key:
+                yield current
+
+    def _current_document(self, table: TableInfo, entry: bytes) -> Document | None:
+        """A row that was read already, as the writes of whoever iterates have left it."""
+        key = table.prefix + entry[-ID_BYTES:]
+        pending = self._writes.pending(key)
+        packed = (self._snapshot.document(key) or b"")[8:] if pending is None else pending.current.packed
+        return unpack(packed) if packed else None
 
     # --- writes
 
@@ -218,9 +229,14 @@ class Transaction:
         return new_internal_id(fresh, self._now_ms)
 
     def insert(self, table: TableInfo, fields: Document, internal_id: bytes | None = None) -> str:
-        """Add a document; returns its id. `fields` holds neither `_id` nor `_creationTime`."""
+        """Add a document; returns its id. `fields` holds neither `_id` nor `_creationTime`.
+
+        An id that a document has, or had before this transaction deleted it, must not be given again.
+        """
         if internal_id is None:
             internal_id = self.new_id(table)
+        key = document_key(table.keyspace, internal_id)
+        assert self._writes.pending(key) is None and self._snapshot.document(key) is None, f"id {key.hex()} is taken"
         document_id = encode_id(table.number, internal_id)
         creation_time = self._next_creation_time
         self._next_creation_time = math.nextafter(creation_time, math.inf)

@@ -9,6 +9,7 @@ from convexpy.storage.keys import document_key, index_entry_key
 from convexpy.transactions.catalog_entries import TableInfo
 from convexpy.transactions.commit_messages import DocumentWrite
 from convexpy.transactions.index_keys import sort_key_of
+from convexpy.values import equal, unpack
 
 
 class Version(NamedTuple):
@@ -28,10 +29,16 @@ class PendingDocument:
     seen the document among the transaction's own.
     """
 
-    __slots__ = ("current", "since", "stored", "table")
+    __slots__ = ("current", "is_rewritten", "since", "stored", "table")
 
     def __init__(self, table: TableInfo, stored: Version, since: int) -> None:
         self.table, self.stored, self.current, self.since = table, stored, stored, since
+        self.is_rewritten = False
+
+
+def _are_equal(one: Version, other: Version) -> bool:
+    """Whether two versions hold the same value, be it with fields in another order, or with 3.0 for 3."""
+    return one.packed is not None and other.packed is not None and equal(unpack(one.packed), unpack(other.packed))
 
 
 def version_of(table: TableInfo, internal_id: bytes, packed: bytes, fields: dict[str, Any]) -> Version:
@@ -68,6 +75,7 @@ class WriteSet:
             self._undo.append((key, None))
         else:
             self._undo.append((key, document.current))
+            document.is_rewritten = True
         self._replace_entries(document, new, was_pending=self._undo[-1][1] is not None)
         self.writes_so_far += 1
         self.documents_written += 1
@@ -124,7 +132,7 @@ class WriteSet:
         touches: list[bytes] = []
         for key, document in self._pending.items():
             stored, current = document.stored, document.current
-            if stored.packed == current.packed:
+            if stored.packed == current.packed or (document.is_rewritten and _are_equal(stored, current)):
                 continue
             documents.append(DocumentWrite(key, current.packed, stored.packed))
             for keyspace, entry in current.entries.items():
