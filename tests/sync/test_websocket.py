@@ -202,6 +202,19 @@ def test_a_long_message_leaves_in_fragments() -> None:
     asyncio.run(scenario())
 
 
+def test_an_idle_connection_hears_a_ping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that hear nothing for long reconnect; a frame of the WebSocket's own does not count for JavaScript."""
+    monkeypatch.setattr("convexpy.sync.websocket.PING_SECONDS", 0.01)
+
+    async def scenario() -> None:
+        async with served() as server, server.connect() as connection:
+            socket = Socket(connection)
+            assert await socket.receive() == {"type": "Ping"}
+            assert await socket.receive() == {"type": "Ping"}
+
+    asyncio.run(scenario())
+
+
 def add_only(addition: dict[str, Any]) -> dict[str, Any]:
     """The first change of a query set: this one query."""
     return {"type": "ModifyQuerySet", "baseVersion": 0, "newVersion": 1, "modifications": [addition]}
