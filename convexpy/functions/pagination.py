@@ -141,9 +141,7 @@ class PageReader:
             "page": page,
             "isDone": last.sort_key == _END,
             "continueCursor": continue_cursor,
-            "splitCursor": self._encode(positions[(len(positions) - 1) // 2])
-            if status and len(positions) >= 2
-            else None,
+            "splitCursor": self._encode(positions[(len(positions) - 1) // 2]) if len(positions) > 2 else None,
             "pageStatus": status,
         }
 

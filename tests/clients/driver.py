@@ -62,6 +62,14 @@ class Driver:
         """Watch a query. Values come by `Subscription.next`."""
         return Subscription(self, self._send("subscribe", path=path, args=args or {}))
 
+    def paginate(self, path: str, args: dict[str, Any], size: int) -> Subscription:
+        """Watch a paginated query, from a first page of `size`; values are `{"results", "status"}`. React only."""
+        return Subscription(self, self._send("paginate", path=path, args=args, size=size))
+
+    def load_more(self, pages: Subscription, count: int) -> None:
+        """Ask for the next page. React only."""
+        self._send("more", list=pages.name, count=count)
+
     def start(self, kind: str, path: str, args: dict[str, Any] | None = None) -> str:
         """Begin a call and return at once; `finish` waits for it."""
         return self._send(kind, path=path, args=args or {})

@@ -9,7 +9,7 @@ for (const [name, value] of Object.entries(page)) {
 
 const { Component, createElement, useEffect } = await import("react");
 const { createRoot } = await import("react-dom/client");
-const { ConvexProvider, ConvexReactClient, useAction, useMutation, useQuery } = await import("convex/react");
+const { ConvexProvider, ConvexReactClient, useAction, useMutation, usePaginatedQuery, useQuery } = await import("convex/react");
 const { anyApi } = await import("convex/server");
 const { default: WebSocket } = await import("ws");
 const { report, reportError, serve } = await import("./lines.mjs");
@@ -35,6 +35,17 @@ function Live({ as, path, args }) {
   useEffect(() => {
     if (value !== undefined) report("update", as, { value });
   }, [as, value]);
+  return null;
+}
+
+const pages = new Map(); // what the latest rendering of each paginated list has handed out
+
+function Paginated({ as, path, args, size }) {
+  const list = usePaginatedQuery(reference(path), args, { initialNumItems: size });
+  pages.set(as, list);
+  useEffect(() => {
+    report("update", as, { value: { results: list.results, status: list.status } });
+  }, [as, list.results, list.status]);
   return null;
 }
 
@@ -67,6 +78,13 @@ await serve({
   subscribe({ as, path, args }) {
     const boundary = createElement(Boundary, { as }, createElement(Live, { as, path, args }));
     mounted.set(as, mount(boundary, { onCaughtError: () => {} }));
+  },
+  paginate({ as, path, args, size }) {
+    const boundary = createElement(Boundary, { as }, createElement(Paginated, { as, path, args, size }));
+    mounted.set(as, mount(boundary, { onCaughtError: () => {} }));
+  },
+  more({ list, count }) {
+    pages.get(list).loadMore(count);
   },
   unsubscribe({ as }) {
     mounted.get(as).unmount();

@@ -1,0 +1,110 @@
+"""`usePaginatedQuery` of the official React client, while rows come and go under its pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .conftest import Connect
+from .driver import Driver, Subscription
+from .server import Server
+
+
+def bodies(pages: Subscription, expected: list[str], status: str) -> None:
+    """Wait until the list shows `expected`; every list on the way must be without gap or overlap in itself."""
+    while True:
+        value = pages.next()
+        shown = [row["body"] for row in value["results"]]
+        assert shown == sorted(set(shown)), "pages overlap, or are out of order"
+        if shown == expected and value["status"] == status:
+            return
+
+
+def start(client: Driver, channel: str, rows: list[str], size: int) -> Subscription:
+    client.mutation("feed:add", {"channel": channel, "bodies": rows})
+    return client.paginate("feed:page", {"channel": channel}, size)
+
+
+@pytest.fixture
+def client(dev_server: Server, connect: Connect) -> Driver:
+    return connect("react", dev_server.url)
+
+
+def test_pages_are_loaded_one_after_the_other_until_there_are_none(client: Driver) -> None:
+    rows = [f"{number:03d}" for number in range(0, 70, 10)]
+    pages = start(client, "plain", rows, 3)
+
+    bodies(pages, rows[:3], "CanLoadMore")
+    client.load_more(pages, 3)
+    bodies(pages, rows[:6], "CanLoadMore")
+    client.load_more(pages, 3)
+    bodies(pages, rows, "Exhausted")
+
+
+def test_rows_that_come_and_go_leave_no_gap_between_pages(client: Driver) -> None:
+    """Within a page, at its very end, and in between two: each row is in one page, and the pages keep their ends."""
+    rows = [f"{number:03d}" for number in range(0, 60, 10)]
+    pages = start(client, "moving", rows, 3)
+    bodies(pages, rows[:3], "CanLoadMore")
+    client.load_more(pages, 2)
+    bodies(pages, rows[:5], "CanLoadMore")
+
+    client.mutation("feed:add", {"channel": "moving", "bodies": ["005", "021", "029", "041", "099"]})
+    with_new = sorted([*rows[:5], "005", "021", "029"])
+    bodies(pages, with_new, "CanLoadMore")
+
+    client.mutation("feed:remove", {"channel": "moving", "body": "020"})  # the last row of the first page
+    without = [body for body in with_new if body != "020"]
+    bodies(pages, without, "CanLoadMore")
+
+    client.load_more(pages, 10)
+    bodies(pages, sorted([*without, "041", "050", "099"]), "Exhausted")
+
+
+def test_a_page_that_has_grown_is_split_and_shows_the_same_rows(client: Driver, dev_server: Server) -> None:
+    """The client splits a page that has more than twice its first size; the server says where."""
+    rows = [f"{number:03d}" for number in range(0, 100, 20)]
+    pages = start(client, "growing", rows, 4)
+    bodies(pages, rows[:4], "CanLoadMore")
+
+    more = [f"{number:03d}" for number in range(60) if number % 20]
+    for first in range(0, len(more), 10):
+        client.mutation("feed:add", {"channel": "growing", "bodies": more[first : first + 10]})
+    bodies(pages, sorted([*rows[:4], *more]), "CanLoadMore")
+
+    client.load_more(pages, 4)
+    bodies(pages, sorted([*rows, *more]), "Exhausted")
+    assert "half a page of growing" in dev_server.output.so_far()
+
+
+def test_random_changes_under_several_pages_end_in_the_same_list(
+    client: Driver, dev_server: Server, connect: Connect
+) -> None:
+    channel: dict[str, Any] = {"channel": "stirred"}
+    pages = start(client, "stirred", [f"{number:03d}" for number in range(0, 1000, 40)], 5)
+    other = connect("http", dev_server.url)
+    for _ in range(3):
+        client.load_more(pages, 5)
+        for _ in range(5):
+            other.mutation("feed:stir", {**channel, "changes": 20})
+    client.load_more(pages, 1000)
+    other.mutation("feed:add", {**channel, "bodies": ["zzz"]})
+
+    bodies(pages, sorted(other.query("messages:bodies", channel)), "Exhausted")
+
+
+def test_pages_survive_a_killed_server(start_server: Any, connect: Connect) -> None:
+    """The client sends the journals again, so the pages still end where they did."""
+    server = start_server()
+    client = connect("react", server.url)
+    rows = [f"{number:03d}" for number in range(0, 60, 10)]
+    pages = start(client, "kept", rows, 3)
+    bodies(pages, rows[:3], "CanLoadMore")
+    client.load_more(pages, 2)
+    bodies(pages, rows[:5], "CanLoadMore")
+
+    server.restart()
+    client.mutation("feed:add", {"channel": "kept", "bodies": ["025", "045"]})
+
+    bodies(pages, sorted([*rows[:5], "025"]), "CanLoadMore")
