@@ -13,6 +13,7 @@
         FrameTooLarge          a message between two processes is beyond what a socket frame may hold
         Overloaded             a bound on waiting work was reached; the caller may try again later
         Unauthenticated        a token or key that proves nothing here
+        AuthProviderUnavailable  who could vouch for a token cannot be asked now
 
     FunctionTimedOut           not in the tree: raised from a signal into user code, see there
 
@@ -172,7 +173,7 @@ class Unauthenticated(ConvexpyError):
     """A token or key that proves nothing here.
 
     Args:
-        text: for the client; never holds any part of the token.
+        text: for the client; never holds a key or token, nor any part that nobody else may see.
         code: short name for HTTP bodies.
         http_status: 400, 401 or 403.
     """
@@ -180,3 +181,9 @@ class Unauthenticated(ConvexpyError):
     def __init__(self, text: str, code: str, http_status: int = 401) -> None:
         super().__init__(text)
         self.code, self.http_status = code, http_status
+
+
+class AuthProviderUnavailable(ConvexpyError):
+    """The keys of an auth provider are not to be had now; the same token may be good later."""
+
+    code = "AuthProviderUnavailable"
