@@ -196,6 +196,7 @@ def test_routes_about_the_server() -> None:
         assert (await client.get("/version")).text == (await client.get("/instance_version")).text
         assert "happy-animal" in (await client.get("/")).text
         assert (await client.post("/echo", content=b"\x00\xff")).content == b"\x00\xff"
+        assert (await client.post("/api/debug_event", json={"event": {}})).status_code == 200
 
     with_api(scenario)
 
