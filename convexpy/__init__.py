@@ -16,6 +16,13 @@ from convexpy.functions.definitions import internal_query as internal_query
 from convexpy.functions.definitions import mutation as mutation
 from convexpy.functions.definitions import query as query
 from convexpy.functions.guard import deterministic as deterministic
+from convexpy.functions.http_actions import http_action as http_action
+from convexpy.functions.http_actions import json_response as json_response
+from convexpy.functions.http_names import Request as Request
+from convexpy.functions.http_names import Response as Response
+from convexpy.functions.http_names import StreamingResponse as StreamingResponse
+from convexpy.functions.http_requests import BlockingRequest as BlockingRequest
+from convexpy.functions.http_routing import http_router as http_router
 from convexpy.functions.identity import UserIdentity as UserIdentity
 from convexpy.functions.pagination_options import pagination_opts_validator as pagination_opts_validator
 from convexpy.functions.references import Reference as Reference

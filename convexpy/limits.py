@@ -94,6 +94,8 @@ SESSION_REQUESTS_MAX = 4_000  # kept a session
 # HTTP.
 HTTP_BODY_BYTES_MAX = 16 * MIB + 2000
 HTTP_TIMEOUT_SECONDS = 300.0
+HTTP_ACTION_BODY_BYTES_MAX = 20 * MIB  # of a body, either way, that is held as a whole; streamed ones have no bound
+HTTP_CHUNK_BYTES_MAX = 256 * KIB  # of a response, on its way from an action's worker; one of a request at a time
 
 # Scheduling.
 SCHEDULE_HORIZON_SECONDS = 5 * 365 * 24 * 3600

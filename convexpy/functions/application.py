@@ -15,6 +15,7 @@ from convexpy.errors import DefinitionError, InvalidRequest
 from convexpy.functions.components import ComponentDefinition, define_app
 from convexpy.functions.definitions import Function
 from convexpy.functions.discovery import Discovered, discover
+from convexpy.functions.http_routing import HttpRouter
 from convexpy.functions.importing import import_module, import_package, import_project, restoring_modules
 from convexpy.functions.schema import SchemaDefinition
 
@@ -30,6 +31,7 @@ class ComponentInstance:
     before_push: str | None
     http_prefix: str | None = None
     children: dict[str, str] = field(default_factory=dict)
+    http: HttpRouter | None = None
 
 
 class Application:
@@ -98,6 +100,8 @@ def _describe(instance: ComponentInstance) -> dict[str, Any]:
         "schema": None if instance.schema is None else instance.schema.export(),
         "children": instance.children,
         "before_push": instance.before_push,
+        "http_prefix": instance.http_prefix,
+        "http_routes": [] if instance.http is None else [[*route, route.key] for route in instance.http.routes],
     }
 
 
@@ -181,6 +185,7 @@ def _add_instance(
         _exported(found, "schema", "schema", SchemaDefinition),
         _before_push(definition, found),
         http_prefix,
+        http=_exported(found, "http", "http", HttpRouter),
     )
     instances[path] = instance
     for use in definition.uses:

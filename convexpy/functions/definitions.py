@@ -31,7 +31,7 @@ else:
 
     P, R = ParamSpec("P"), TypeVar("R")
 
-Kind = Literal["query", "mutation", "action"]
+Kind = Literal["query", "mutation", "action", "httpAction"]
 Visibility = Literal["public", "internal"]
 Handler = Callable[..., Any]
 

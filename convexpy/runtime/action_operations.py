@@ -32,6 +32,8 @@ class ActionOperations:
             ConvexpyError: the server could not do it; the text is for the action.
         """
         assert self._backend is not None, "actions run only once the backend is there"
+        if kind.startswith("http."):
+            return await self._backend.exchanges.handle(call.id, kind, payload)
         asked: dict[str, Any] = msgspec.msgpack.decode(payload)
         if kind in ("schedule", "cancel"):
             result = await self._backend.run_system(kind, asked, job_id=call.job_id)

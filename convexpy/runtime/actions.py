@@ -14,13 +14,15 @@ from typing import Any, Protocol
 import msgspec
 
 from convexpy.environment import Environment, RealEnvironment
-from convexpy.errors import CalledFunctionFailed, ConvexError, FunctionTimedOut
+from convexpy.errors import CalledFunctionFailed, ConvexError, FunctionNotFound, FunctionTimedOut, Unauthenticated
 from convexpy.functions.context import ActionCtx, BlockingActionCtx
+from convexpy.functions.http_actions import send_response
 from convexpy.functions.running import running
 from convexpy.runtime.execute import decode_arguments, locate_call
 from convexpy.runtime.execution import Frame, Run
 from convexpy.runtime.failures import failure_of
 from convexpy.runtime.generation import Generation
+from convexpy.runtime.http_actions import WorkerExchange, error_body
 from convexpy.runtime.log_capture import capturing
 from convexpy.runtime.messages import Call, Reply
 from convexpy.runtime.resolution import Located
@@ -56,9 +58,13 @@ class ActionRunner:
             run = self._run_at(snapshot, call)
         with capturing(run.sink):
             try:
-                located, kwargs = self._prepare(call)
-                value = await self._perform(run, located, kwargs, operations)
-                reply = Reply(id=call.id, is_ok=True, value=encode_as(value, call.format))
+                if call.kind == "httpAction":
+                    await self._serve(run, operations)
+                    reply = Reply(id=call.id, is_ok=True)
+                else:
+                    located, kwargs = self._prepare(call)
+                    value = await self._perform(run, located, kwargs, operations)
+                    reply = Reply(id=call.id, is_ok=True, value=encode_as(value, call.format))
             except (Exception, FunctionTimedOut, SystemExit, KeyboardInterrupt) as error:
                 failure = failure_of(error)
                 reply = Reply(
@@ -67,6 +73,8 @@ class ActionRunner:
                     error=failure.client_text(call.request_id, call.is_redacted),
                     error_data=failure.encoded_data(call.format),
                 )
+                if call.kind == "httpAction":
+                    reply.value = error_body(failure, call.request_id, call.is_redacted)
         reply.log_lines = [] if call.is_redacted else run.sink.finish()
         return reply
 
@@ -97,6 +105,25 @@ class ActionRunner:
             fresh = self._run_at(snapshot, run.call)
             return Frame(fresh, located.instance, located.namespace, function, is_top=True).check_result(result)
 
+    async def _serve(self, run: Run, operations: Operations) -> None:
+        """Run an HTTP action and send its response; background tasks of the response are part of it."""
+        call = run.call
+        instance = self._generation.application.instances.get(call.component)
+        function = None if instance is None or instance.http is None else instance.http.actions.get(call.path)
+        if instance is None or function is None:
+            raise FunctionNotFound(f"The route {call.path} is gone: other code has been pushed meanwhile.")
+        located = Located(instance, run.resolver.namespace_of(call.component), function)
+        exchange = WorkerExchange(call.id, call.args, operations)
+        host = _Host(self, run, located, operations, exchange.head.identity_error)
+        with running(host):
+            if function.is_async:
+                response = await function.handler(ActionCtx(host), exchange.request())
+            else:
+                context = contextvars.copy_context()
+                blocking = BlockingActionCtx(host), exchange.blocking_request()
+                response = await operations.in_thread(partial(context.run, function.handler, *blocking))
+            await send_response(response, call.path, exchange.scope, exchange.receive, exchange.send)
+
     def locate(self, caller: Located, call: Call, reference: Any) -> Located:
         """Resolve a reference as the action's component sees it now."""
         with self._store.snapshot() as snapshot:
@@ -106,12 +133,19 @@ class ActionRunner:
 class _Host:
     """The host of an action's ctx."""
 
-    def __init__(self, runner: ActionRunner, run: Run, located: Located, operations: Operations) -> None:
+    def __init__(
+        self, runner: ActionRunner, run: Run, located: Located, operations: Operations, identity_error: str = ""
+    ) -> None:
         self._runner, self._run, self._located, self._operations = runner, run, located, operations
+        self._identity_error = identity_error
 
     @property
     def identity(self) -> Mapping[str, Any] | None:
-        return self._run.identity if self._located.instance.path == "" else None
+        if self._located.instance.path != "":
+            return None
+        if self._identity_error:
+            raise Unauthenticated(self._identity_error, "Unauthenticated")
+        return self._run.identity
 
     def perform(self, operation: str, reference: Any, payload: dict[str, Any]) -> Awaitable[Any]:
         """See `context.ActionHost`."""

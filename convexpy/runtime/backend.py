@@ -21,6 +21,8 @@ from msgspec import Raw
 from convexpy.environment import Environment
 from convexpy.errors import Conflict, ConvexpyError, InvalidRequest, Overloaded
 from convexpy.limits import MUTATION_ATTEMPTS_MAX
+from convexpy.runtime.http_exchange import Exchanges, HttpExchange
+from convexpy.runtime.http_routes import RouteTable
 from convexpy.runtime.interface import FunctionRequest, Outcome
 from convexpy.runtime.live_queries import LiveQueryCache
 from convexpy.runtime.messages import Call, CallKind, JobHint, Reply
@@ -109,6 +111,8 @@ class RuntimeBackend:
         self._job_sink: JobSink | None = None
         self._kinds: dict[tuple[str, str], CallKind] = {}
         self.generation = 0
+        self.http_routes = RouteTable()
+        self.exchanges = Exchanges()
         self.conflicts = 0
         self.live = LiveQueryCache(self, publisher, environment)
         publisher.add_subscriber(self.live.take_commits)
@@ -160,6 +164,20 @@ class RuntimeBackend:
         reply = await self._actions.submit(call)
         self._report_call("action", request.path, request.caller, reply)
         return self._outcome(request, reply, self.published_ts)
+
+    async def http_action(self, request: FunctionRequest, exchange: HttpExchange) -> Reply:
+        """See `http_calls.HttpBackend`."""
+        call = self._call("httpAction", request)
+        self.exchanges.begin(call.id, exchange)
+        try:
+            reply = await self._actions.submit(call)
+        finally:
+            self.exchanges.end(call.id)
+        if not reply.is_ok and reply.value == b"null":  # it was not the worker that has ended it
+            code = f"[Request ID: {call.request_id}] Server Error"
+            reply.value = msgspec.json.encode({"code": code if self._is_redacted else f"{code}: {reply.error}"})
+        self._report_call("httpAction", request.path, request.caller, reply)
+        return reply
 
     async def any_function(self, request: FunctionRequest) -> Outcome:
         """See `interface.Backend`."""

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 from convexpy.errors import ConvexpyError, InvalidRequest
 from convexpy.runtime.backend import RuntimeBackend
+from convexpy.runtime.http_routes import RouteTable
 from convexpy.runtime.interface import FunctionRequest
 from convexpy.runtime.messages import CallKind
 from convexpy.values import decode_json, encode_json
@@ -86,6 +87,7 @@ class Deployer:
         stage.switch()
         kinds = function_kinds(description)
         backend.use_generation(generation, kinds)
+        backend.http_routes = RouteTable(description)
         if changes["dropped"]:
             task = asyncio.get_running_loop().create_task(self._drop_entries(changes["dropped"]))
             self._cleaning.add(task)

@@ -7,11 +7,13 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from watchfiles import Change, DefaultFilter, awatch
 
 from convexpy.errors import ConvexpyError
+from convexpy.http.http_actions import AppHttpActions
 from convexpy.runtime.deployment import Pushed
 from convexpy.runtime.identity import AdminKeyAuthenticator
 from convexpy.runtime.messages import Reply
@@ -45,7 +47,7 @@ def complain(text: str) -> None:
 
 def show_call(kind: str, path: str, caller: str, reply: Reply) -> None:
     """The log lines and the failure of one run, as `dev` shows them."""
-    letter = {"query": "Q", "mutation": "M", "action": "A", "job": "S"}.get(kind, "?")
+    letter = {"query": "Q", "mutation": "M", "action": "A", "job": "S", "httpAction": "H"}.get(kind, "?")
     for line in reply.log_lines:
         say(f"[{letter}({path})] {line}")
     if not reply.is_ok:
@@ -114,6 +116,7 @@ async def _serve(
         authenticator=AdminKeyAuthenticator(deployment.folder.admin_key),
         web_folder=settings.project_folder / "web",
     )
+    apps = replace(apps, http_actions=AppHttpActions(deployment.backend, apps.authenticator))
     servers = [
         PortServer(create_api_app(deployment.backend, apps), sockets[0]),
         PortServer(create_site_app(apps), sockets[1]),

@@ -3,3 +3,4 @@
 from convexpy.testing.backend import TestBackend as TestBackend
 from convexpy.testing.client import TestClient as TestClient
 from convexpy.testing.clock import ManualClock as ManualClock
+from convexpy.testing.fetching import FetchedResponse as FetchedResponse

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ from convexpy.limits import FunctionLimits
 from convexpy.runtime import log_capture
 from convexpy.runtime.backend import RuntimeBackend
 from convexpy.runtime.deployment import Pushed
+from convexpy.runtime.http_calls import serve_http_request
 from convexpy.runtime.identity import identity_json
 from convexpy.runtime.interface import FunctionRequest, Outcome
 from convexpy.runtime.messages import Reply
@@ -33,6 +34,7 @@ from convexpy.runtime.resolution import Resolver
 from convexpy.storage.lmdb_store import LmdbStore
 from convexpy.testing.client import CallableKind, TestClient
 from convexpy.testing.clock import CommitEnvironment, ManualClock, ManualEnvironment
+from convexpy.testing.fetching import FetchedResponse, MemoryExchange, request_head
 from convexpy.testing.loop import ManualLoop
 from convexpy.testing.pending import has_later_functions
 from convexpy.testing.server import InProcessServer
@@ -42,6 +44,7 @@ T = TypeVar("T")
 MAP_BYTES = 2**32  # sparse
 _TIMER_ROUNDING_NS = 1000  # timers are floats of seconds
 _RUN = "_testing:run"
+_NO_ROUTE = "No matching routes found"
 
 
 class FinishedCall(NamedTuple):
@@ -250,6 +253,20 @@ class TestBackend(TestClient):
         """See `client.Callee`."""
         calls = {"query": self.runtime.query, "mutation": self.runtime.mutation, "action": self.runtime.action}
         return self._run(lambda: calls[kind](request))
+
+    def serve(
+        self, path: str, method: str, headers: Mapping[str, str], body: bytes, identity: bytes | None
+    ) -> FetchedResponse:
+        """See `client.Callee`."""
+        head = request_head(path, method, headers, has_body=bool(body))
+        match = self.runtime.http_routes.find(method, head.path)
+        if match is None:
+            is_empty = self.runtime.http_routes.is_empty
+            text = "This Convex deployment does not have HTTP actions enabled." if is_empty else _NO_ROUTE
+            return FetchedResponse(404, {"content-type": "text/plain; charset=utf-8"}, text.encode())
+        exchange = MemoryExchange(body)
+        is_whole = self._run(lambda: serve_http_request(self.runtime, match, head, identity, exchange))
+        return exchange.response(is_whole=is_whole)
 
     # --- inside
 

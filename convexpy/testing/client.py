@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json as json_module
+from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
 from convexpy.errors import CalledFunctionFailed, ConvexError
 from convexpy.runtime.interface import FunctionRequest, Outcome
+from convexpy.testing.fetching import FetchedResponse
 from convexpy.values import decode_json, encode_json
 
 CallableKind = Literal["query", "mutation", "action"]
@@ -18,6 +21,11 @@ class Callee(Protocol):
         """Component path and function path that a reference names."""
 
     def perform(self, kind: CallableKind, request: FunctionRequest) -> Outcome: ...
+
+    def serve(
+        self, path: str, method: str, headers: Mapping[str, str], body: bytes, identity: bytes | None
+    ) -> FetchedResponse:
+        """Answer an HTTP request."""
 
 
 class TestClient:
@@ -53,6 +61,29 @@ class TestClient:
     def action(self, function: Any, args: dict[str, Any] | None = None, *, component: str = "") -> Any:
         """Run an action; see `query`. While it sleeps the clock moves on."""
         return _value_of(self.outcome("action", function, args, component=component))
+
+    def fetch(
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | str = b"",
+        json: Any = None,
+    ) -> FetchedResponse:
+        """Send an HTTP request to the app's HTTP actions. An `Authorization` header says nothing here of who calls:
+        that is `with_identity`.
+
+        Args:
+            path: with the query string, such as `/hook?id=1`.
+            json: sent as the body, with its content type.
+        """
+        given = dict(headers or {})
+        if json is not None:
+            given.setdefault("Content-Type", "application/json")
+            body = json_module.dumps(json)
+        content = body.encode() if isinstance(body, str) else body
+        return self._backend.serve(path, method, given, content, self._identity)
 
     def outcome(
         self,

@@ -1,0 +1,13 @@
+"""What the HTTP actions of this app read and write."""
+
+from convexpy import MutationCtx, QueryCtx, mutation, query
+
+
+@mutation
+def add(ctx: MutationCtx, text: str) -> str:
+    return ctx.db.insert("rows", {"text": text})
+
+
+@query
+def texts(ctx: QueryCtx) -> list[str]:
+    return [row["text"] for row in ctx.db.query("rows")]

@@ -1,0 +1,112 @@
+"""HTTP actions: what handlers get, what clients get, and what happens when something fails on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from convexpy.functions.application import Application, load_application
+from convexpy.testing import TestBackend
+
+APP = Path(__file__).parent / "actions_app"
+
+
+@pytest.fixture(scope="module")
+def application() -> Application:
+    return load_application(APP)
+
+
+@pytest.fixture
+def backend(application: Application) -> Iterator[TestBackend]:
+    with TestBackend(application) as backend:
+        yield backend
+
+
+@pytest.fixture
+def production(application: Application) -> Iterator[TestBackend]:
+    with TestBackend(application, is_redacted=True) as backend:
+        yield backend
+
+
+def test_a_handler_reads_and_writes_through_functions(backend: TestBackend) -> None:
+    response = backend.fetch("/rows", method="POST", json={"text": "hello"})
+
+    assert (response.status, response.json()) == (201, {"texts": ["hello"]})
+    assert response.headers["content-type"] == "application/json"
+
+
+def test_a_def_handler_blocks_and_does_the_same(backend: TestBackend) -> None:
+    response = backend.fetch("/blocking", method="POST", json={"text": "from a thread"})
+
+    assert response.json() == ["from a thread"]
+
+
+def test_exact_path_prefixes_and_head(backend: TestBackend) -> None:
+    assert backend.fetch("/files/a").text == "exact"
+    assert backend.fetch("/files/b", method="DELETE").text == "DELETE short /files/b"
+    long = backend.fetch("/files/deep/c?x=1")
+    assert (long.text, long.headers["x-query"]) == ("long", "x=1")
+    head = backend.fetch("/files/a", method="HEAD")
+    assert (head.status, head.content, head.headers["content-length"]) == (200, b"", "5")
+
+
+def test_a_form_is_read(backend: TestBackend) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+
+    assert backend.fetch("/form", method="POST", headers=headers, body="a=1&b=x+y").json() == {"a": "1", "b": "x y"}
+
+
+def test_no_route_is_404(backend: TestBackend) -> None:
+    assert (backend.fetch("/none").status, backend.fetch("/none").text) == (404, "No matching routes found")
+
+
+def test_an_error_before_the_head_is_a_500_with_its_text_and_place(backend: TestBackend) -> None:
+    response = backend.fetch("/fail")
+
+    body = response.json()
+    assert response.status == 500
+    assert "Server Error: Uncaught ValueError: the secret" in body["code"]
+    assert "actions_app/http.py" in body["trace"]
+
+
+def test_production_tells_the_request_id_alone(production: TestBackend) -> None:
+    response = production.fetch("/fail")
+
+    assert (response.status, list(response.json())) == (500, ["code"])
+    assert response.json()["code"].startswith("[Request ID: ")
+    assert response.json()["code"].endswith("] Server Error")
+    assert production.fetch("/refuse").json()["data"] == {"why": "no"}
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/large", "/fail-streaming?after=0"])
+def test_what_cannot_be_sent_is_a_500(backend: TestBackend, path: str) -> None:
+    """No response at all, too large a one, and one that breaks before its first chunk: the head is not out yet."""
+    response = backend.fetch(path)
+
+    texts = {
+        "/nothing": "returned str, but an HTTP action returns a Response",
+        "/large": "HttpResponseTooLarge: HTTP actions support responses up to 20 MiB",
+        "/fail-streaming?after=0": "the stream broke",
+    }
+    assert response.status == 500
+    assert texts[path] in response.json()["code"]
+
+
+def test_an_error_in_the_middle_cuts_the_response(backend: TestBackend) -> None:
+    response = backend.fetch("/fail-streaming?after=2")
+
+    assert (response.status, response.content, response.is_cut) == (200, b"chunk 0\nchunk 1\n", True)
+
+
+def test_a_body_that_is_read_whole_has_a_bound_and_a_stream_has_none(backend: TestBackend) -> None:
+    body = bytes(20 * 1024 * 1024 + 1)
+
+    assert "HttpRequestTooLarge" in backend.fetch("/length", method="POST", body=body).json()["code"]
+    assert backend.fetch("/digest", method="POST", body=body).json()["size"] == len(body)
+
+
+def test_a_client_that_is_known_has_an_identity(backend: TestBackend) -> None:
+    assert backend.with_identity({"subject": "ann"}).fetch("/who").json() == "ann"
+    assert backend.fetch("/who").json() is None
