@@ -6,7 +6,10 @@ convex-backend: crates/common/src/knobs.rs). A deployment overrides one by `limi
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from convexpy.errors import ConvexpyError
 
@@ -106,6 +109,9 @@ SCHEDULED_ROW_DAYS = 7
 SCHEDULED_RUNS_IN_FLIGHT_MAX = 64  # transactions; more wait in their queues
 SCHEDULED_ACTIONS_IN_FLIGHT_MAX = 256  # well below what the action workers take, so none is refused
 
+# Functions.
+LIMIT_WARNING_SHARE = 0.8  # of a transaction's bound: a call that used more gets a warning among its log lines
+
 # Logs.
 LOG_LINES_MAX = 256
 LOG_LINE_CHARS_MAX = 32_768
@@ -132,14 +138,29 @@ class FunctionLimits:
     ranges_read: int = 4096
     documents_written: int = 16_000
     bytes_written: int = 16 * MIB
+    functions_scheduled: int = 1000
+    scheduled_args_bytes: int = 16 * MIB
 
-    def override(self, values: dict[str, float]) -> FunctionLimits:
+    def override(self, values: Mapping[str, Any]) -> FunctionLimits:
         """Replace bounds by name.
 
         Raises:
-            ConvexpyError: a name that is no bound; the text lists the known ones.
+            ConvexpyError: a name that is no bound (the text lists the known ones), or a value that cannot be one.
         """
         known = {field.name for field in fields(self)}
         if unknown := sorted(set(values) - known):
             raise ConvexpyError(f"limits.{unknown[0]} is no limit. Known limits: {', '.join(sorted(known))}.")
-        return replace(self, **{name: type(getattr(self, name))(value) for name, value in values.items()})
+        return replace(self, **{name: _bound(name, value, getattr(self, name)) for name, value in values.items()})
+
+
+def _bound(name: str, value: Any, default: float) -> Any:
+    """A given bound as its type: seconds may have a fraction, counts and bytes may not."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise ConvexpyError(f"limits.{name} is a finite number of at least 0, not {value!r}.")
+    if isinstance(default, float):
+        if value == 0:
+            raise ConvexpyError(f"limits.{name} must be above 0: nothing could run.")
+        return float(value)
+    if value != int(value):
+        raise ConvexpyError(f"limits.{name} is a whole number, not {value!r}.")
+    return int(value)

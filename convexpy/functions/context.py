@@ -27,8 +27,25 @@ class FunctionHost(DatabaseHost, SchedulingHost, Protocol):
     @property
     def identity(self) -> Mapping[str, Any] | None: ...
 
-    def call_nested(self, kind: str, reference: Any, args: Args | None) -> Any:
+    def call_nested(
+        self,
+        kind: str,
+        reference: Any,
+        args: Args | None,
+        transaction_limits: Mapping[str, int] | None = None,
+        *,
+        stale_snapshot: bool = False,
+    ) -> Any:
         """Run another query or mutation in this transaction."""
+
+    def transaction_metrics(self) -> dict[str, dict[str, int]]:
+        """What the whole transaction has used of each bound, by wire name: `{"used", "remaining"}`."""
+
+    def function_metadata(self) -> dict[str, str]:
+        """The running function: name, componentPath, type, visibility."""
+
+    def request_metadata(self) -> dict[str, str | None]:
+        """The call: requestId, and scheduledFunctionId where a scheduled function has caused it."""
 
     def read_clock_ms(self) -> int:
         """The run's instant; marks the run as dependent on time."""
@@ -64,9 +81,49 @@ class _FunctionCtx:
         """A random UUID (version 4) of this run."""
         return str(uuid.UUID(bytes=self.random.randbytes(16), version=4))
 
-    def run_query(self, function: Any, args: Args | None = None) -> Any:
-        """Run another query at the same snapshot; in a mutation it sees the pending writes."""
-        return self._host.call_nested("query", function, args)
+    def run_query(
+        self,
+        function: Any,
+        args: Args | None = None,
+        *,
+        transaction_limits: Mapping[str, int] | None = None,
+        stale_snapshot: bool = False,
+    ) -> Any:
+        """Run another query at the same snapshot; in a mutation it sees the pending writes.
+
+        Args:
+            transaction_limits: what the query may use at most, by names of limits (`documents_read`, `bytes_read`, …);
+                never more than this function has left.
+            stale_snapshot: in a mutation: without the pending writes, and without a conflict if what the query read
+                changes before the commit.
+        """
+        return self._host.call_nested("query", function, args, transaction_limits, stale_snapshot=stale_snapshot)
+
+
+class FunctionMeta:
+    """`ctx.meta` of queries: what runs, and what it has used."""
+
+    def __init__(self, host: FunctionHost) -> None:
+        self._host = host
+
+    def function_metadata(self) -> dict[str, str]:
+        """The running function: name, componentPath, type, visibility."""
+        return self._host.function_metadata()
+
+    def transaction_metrics(self) -> dict[str, dict[str, int]]:
+        """`{"used", "remaining"}` of each bound of the whole transaction, in Convex's names (`documentsRead`, …).
+
+        Under `transaction_limits` what remains is of the nested call's own bounds.
+        """
+        return self._host.transaction_metrics()
+
+
+class MutationMeta(FunctionMeta):
+    """`ctx.meta` of mutations; queries do not have the request, since callers share their results."""
+
+    def request_metadata(self) -> dict[str, str | None]:
+        """The call: requestId, and scheduledFunctionId where a scheduled function has caused it."""
+        return self._host.request_metadata()
 
 
 class QueryCtx(_FunctionCtx):
@@ -74,6 +131,7 @@ class QueryCtx(_FunctionCtx):
 
     def __init__(self, host: FunctionHost) -> None:
         super().__init__(host)
+        self.meta = FunctionMeta(host)
         self.db = DatabaseReader(host)
 
 
@@ -82,12 +140,19 @@ class MutationCtx(_FunctionCtx):
 
     def __init__(self, host: FunctionHost) -> None:
         super().__init__(host)
+        self.meta = MutationMeta(host)
         self.db = DatabaseWriter(host)
         self.scheduler = Scheduler(host)
 
-    def run_mutation(self, function: Any, args: Args | None = None) -> Any:
-        """Run another mutation as a sub-transaction: if it raises its writes are gone, and this one may go on."""
-        return self._host.call_nested("mutation", function, args)
+    def run_mutation(
+        self, function: Any, args: Args | None = None, *, transaction_limits: Mapping[str, int] | None = None
+    ) -> Any:
+        """Run another mutation as a sub-transaction: if it raises its writes are gone, and this one may go on.
+
+        Args:
+            transaction_limits: see `run_query`. A mutation that is rolled back gives back its writes, not its reads.
+        """
+        return self._host.call_nested("mutation", function, args, transaction_limits)
 
 
 class ActionHost(Protocol):

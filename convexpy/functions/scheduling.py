@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from convexpy.errors import InvalidId, InvalidRequest, LimitExceeded
-from convexpy.limits import SCHEDULE_HORIZON_SECONDS, SCHEDULED_ARGS_BYTES_MAX, SCHEDULED_FUNCTIONS_MAX
+from convexpy.limits import SCHEDULE_HORIZON_SECONDS, SCHEDULED_FUNCTION_ARGS_BYTES_WARN
 from convexpy.transactions.index_keys import IndexBounds
 from convexpy.transactions.system_tables import QUEUES, SCHEDULED_FUNCTIONS
 from convexpy.transactions.transaction import Transaction
@@ -53,6 +53,9 @@ class SchedulingHost(Protocol):
 
     def resolve_target(self, reference: Any, purpose: str) -> Target:
         """Find the mutation or action that a reference names, or refuse."""
+
+    def warn(self, text: str) -> None:
+        """Add a warning to the call's log lines."""
 
     def note_job(self, job_id: str, row: Row) -> None:
         """Tell the scheduler about a new row, once this run has committed."""
@@ -118,21 +121,28 @@ class Scheduler:
     ) -> str:
         host = self._host
         usage = host.scheduled
+        limits = host.transaction.limits
         usage.functions += 1
-        if usage.functions > SCHEDULED_FUNCTIONS_MAX:
+        if usage.functions > limits.functions_scheduled:
             raise LimitExceeded(
-                f"Too many functions scheduled by this mutation (limit: {SCHEDULED_FUNCTIONS_MAX}). Schedule one "
+                f"Too many functions scheduled by this mutation (limit: {limits.functions_scheduled}). Schedule one "
                 f"function that schedules the rest."
             )
         arguments = {} if args is None else args
         check_value(arguments)
-        usage.args_bytes += size_of(arguments)
-        if usage.args_bytes > SCHEDULED_ARGS_BYTES_MAX:
+        args_bytes = size_of(arguments)
+        usage.args_bytes += args_bytes
+        if usage.args_bytes > limits.scheduled_args_bytes:
             raise LimitExceeded(
                 f"Too large total size of the arguments of scheduled functions from this mutation "
-                f"(limit: {SCHEDULED_ARGS_BYTES_MAX} bytes). Store large values in documents and pass their ids."
+                f"(limit: {limits.scheduled_args_bytes} bytes). Store large values in documents and pass their ids."
             )
         target = host.resolve_target(function, "schedule")
+        if args_bytes > SCHEDULED_FUNCTION_ARGS_BYTES_WARN:
+            host.warn(
+                f"Large arguments for scheduled function {target.path} (actual: {args_bytes} bytes, limit: "
+                f"{SCHEDULED_FUNCTION_ARGS_BYTES_WARN} bytes). Store large values in documents and pass their ids."
+            )
         callback = None if on_complete is None else host.resolve_target(on_complete, "call on completion")
         if callback is not None and callback.is_action:
             raise InvalidRequest(f"on_complete must be a mutation, but {callback.path} is an action.")

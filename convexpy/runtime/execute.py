@@ -26,6 +26,7 @@ from convexpy.runtime.messages import NO_COMMIT, Call, Reply
 from convexpy.runtime.resolution import Located
 from convexpy.runtime.session_requests import find_recorded, record
 from convexpy.runtime.system_functions import SYSTEM_FUNCTIONS
+from convexpy.runtime.transaction_limits import warn_near_limits
 from convexpy.storage.lmdb_store import Snapshot
 from convexpy.transactions.transaction import Transaction
 from convexpy.values import decode_json, encode_as
@@ -48,6 +49,8 @@ def execute(call: Call, snapshot: Snapshot, generation: Generation) -> Reply:
             reply = _KINDS[call.kind](run)
         except BaseException as error:  # SystemExit and the like, and FunctionTimedOut, are the function's as well
             reply = _failed(run, error)
+    if not transaction.is_unlimited:
+        warn_near_limits(run)
     reply.snapshot_ts = snapshot.ts
     reply.log_lines = [] if call.is_redacted else run.sink.finish()
     reply.used_time, reply.used_identity = run.used_time, run.used_identity

@@ -8,7 +8,8 @@ copied at the border, so neither side can change the other's values.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -37,6 +38,7 @@ from convexpy.runtime.generation import Generation
 from convexpy.runtime.log_capture import LogSink
 from convexpy.runtime.messages import Call, JobHint
 from convexpy.runtime.resolution import Located, Resolver
+from convexpy.runtime.transaction_limits import capped, metrics_of
 from convexpy.transactions.transaction import Transaction
 from convexpy.values import normalize, size_of
 from convexpy.values.validators import Validator
@@ -76,6 +78,16 @@ class Run:
         """The seed of random numbers that no other frame of this run has."""
         self._streams += 1
         return self.call.seed + self._streams.to_bytes(4, "big")
+
+    @contextmanager
+    def at_stale_snapshot(self) -> Iterator[None]:
+        """Let frames of the body read the snapshot without this run's writes, and depend on nothing that they read."""
+        transaction = self.transaction
+        self.transaction = transaction.without_writes()
+        try:
+            yield
+        finally:
+            self.transaction = transaction
 
     def invoke(self, located: Located, args: dict[str, Any], *, is_top: bool) -> Any:
         """Validate, run and validate again one function of this transaction; the result is a copy."""
@@ -154,6 +166,27 @@ class Frame:
             self._random = random.Random(self._stream)
         return self._random
 
+    def transaction_metrics(self) -> dict[str, dict[str, int]]:
+        """See `FunctionHost`."""
+        return {
+            metric.wire_name: {"used": metric.used, "remaining": metric.limit - metric.used}
+            for metric in metrics_of(self.run)
+        }
+
+    def function_metadata(self) -> dict[str, str]:
+        """See `FunctionHost`."""
+        function = self.function
+        return {
+            "name": function.path,
+            "componentPath": self.instance.path,
+            "type": function.kind,
+            "visibility": function.visibility,
+        }
+
+    def request_metadata(self) -> dict[str, str | None]:
+        """See `FunctionHost`."""
+        return {"requestId": self.run.call.request_id, "scheduledFunctionId": self.run.job_id}
+
     # --- arguments and results
 
     def check_args(self, args: dict[str, Any]) -> None:
@@ -194,16 +227,31 @@ class Frame:
 
     # --- nested calls and references
 
-    def call_nested(self, kind: str, reference: Any, args: dict[str, Any] | None) -> Any:
+    def call_nested(
+        self,
+        kind: str,
+        reference: Any,
+        args: dict[str, Any] | None,
+        transaction_limits: Mapping[str, int] | None = None,
+        *,
+        stale_snapshot: bool = False,
+    ) -> Any:
         """See `FunctionHost`: a sub-transaction; an error takes its writes along, not its reads."""
         located = self.run.resolver.locate(self.instance, reference)
         if located.function.kind != kind:
             raise wrong_kind(located.function, kind)
         arguments = normalize({} if args is None else args)
+        run = self.run
+        if stale_snapshot:
+            if self.function.kind != "mutation":
+                raise QueryError("stale_snapshot=True is only supported in mutations.")
+            with run.at_stale_snapshot(), capped(run, transaction_limits):
+                return run.invoke(located, arguments, is_top=False)
         savepoint = self.transaction.savepoint()
         marks = len(self.run.jobs), len(self.run.canceled_jobs)
         try:
-            return self.run.invoke(located, arguments, is_top=False)
+            with capped(run, transaction_limits):
+                return run.invoke(located, arguments, is_top=False)
         except BaseException:  # SystemExit too, and the time limit: whoever swallows them does not get the writes
             self.transaction.rollback(savepoint)
             del self.run.jobs[marks[0] :]
@@ -228,6 +276,10 @@ class Frame:
         return Target(located.namespace, located.function.path, located.function.kind == "action")
 
     # --- scheduled functions
+
+    def warn(self, text: str) -> None:
+        """See `SchedulingHost`."""
+        self.run.sink.add("WARN", text)
 
     def note_job(self, job_id: str, row: Row) -> None:
         """See `SchedulingHost`."""

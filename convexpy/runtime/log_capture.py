@@ -45,6 +45,10 @@ class LogSink:
         elif len(self.lines) == LOG_LINES_MAX:
             self.lines.append(f"[ERROR] Log overflow (maximum {LOG_LINES_MAX}). Remaining log lines omitted.")
 
+    def add_of_platform(self, level: str, text: str) -> None:
+        """Keep a line of the platform's own, however many lines the call has."""
+        self.lines.append(f"[{level}] {text}")
+
     def finish(self) -> list[str]:
         """All lines; an unfinished one is ended."""
         if self._partial:

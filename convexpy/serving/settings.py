@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from convexpy.errors import ConvexpyError
+from convexpy.limits import FunctionLimits
 
 DEFAULT_PORT, DEFAULT_SITE_PORT = 3210, 3211
 _KNOWN = {"port", "site-port", "host", "data", "workers", "durability", "limits", "public-url", "public-site-url"}
@@ -61,7 +62,7 @@ def read_settings(project_folder: Path, options: dict[str, Any], *, is_redacted:
         is_redacted=is_redacted,
         is_relaxed=durability == "relaxed",
         workers=merged.get("workers"),
-        limits={name: float(value) for name, value in merged.get("limits", {}).items()},
+        limits=_limits(merged.get("limits", {})),
         host=merged.get("host", "127.0.0.1"),
         port=port,
         site_port=_port(merged.get("site-port", port + 1 if "port" in merged else DEFAULT_SITE_PORT), "site-port"),
@@ -76,6 +77,14 @@ def _project_table(file: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise ConvexpyError(f"{file} is not valid TOML: {error}") from error
     return table
+
+
+def _limits(given: Any) -> dict[str, float]:
+    """The overrides, refused here rather than by the first process that uses them."""
+    if not isinstance(given, dict):
+        raise ConvexpyError(f"limits is a table of NAME = NUMBER, not {given!r}.")
+    FunctionLimits().override(given)
+    return dict(given)
 
 
 def _port(value: Any, name: str) -> int:

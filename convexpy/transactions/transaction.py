@@ -60,7 +60,7 @@ class Transaction:
         self.usage = Usage()
         self.is_unlimited = False
         self._snapshot = snapshot
-        self._limits = limits
+        self.limits = limits
         self._seed = seed
         self._ids_made = 0
         self._now_ms = now_ms
@@ -102,7 +102,7 @@ class Transaction:
         return document
 
     def _check_read_limits(self) -> None:
-        limits, usage = self._limits, self.usage
+        limits, usage = self.limits, self.usage
         if usage.documents_read > limits.documents_read:
             raise LimitExceeded(
                 f"Too many documents read in a single function execution (limit: {limits.documents_read}). "
@@ -117,11 +117,11 @@ class Transaction:
             )
 
     def _check_range_count(self) -> None:
-        if self._reads.range_count > self._limits.ranges_read and not self.is_unlimited:
+        if self._reads.range_count > self.limits.ranges_read and not self.is_unlimited:
             merged = self._reads.merged()
-            if len(merged.points) + len(merged.ranges) > self._limits.ranges_read:
+            if len(merged.points) + len(merged.ranges) > self.limits.ranges_read:
                 raise LimitExceeded(
-                    f"Too many reads in a single function execution (limit: {self._limits.ranges_read}). "
+                    f"Too many reads in a single function execution (limit: {self.limits.ranges_read}). "
                     f"Read neighbouring documents with one index range instead of one by one."
                 )
 
@@ -286,7 +286,7 @@ class Transaction:
     def _check_write_limits(self) -> None:
         if self.is_unlimited:
             return
-        limits, writes = self._limits, self._writes
+        limits, writes = self.limits, self._writes
         if writes.documents_written > limits.documents_written:
             raise LimitExceeded(
                 f"Too many writes in a single function execution (limit: {limits.documents_written}). "
@@ -331,6 +331,19 @@ class Transaction:
     @property
     def bytes_written(self) -> int:
         return self._writes.bytes_written
+
+    @property
+    def ranges_read(self) -> int:
+        """Disjoint ranges and single documents looked at so far."""
+        reads = self._reads.merged()
+        return len(reads.points) + len(reads.ranges)
+
+    def without_writes(self) -> Transaction:
+        """The same snapshot as it was before this transaction wrote: what is read there is charged here, and is in
+        nobody's read set."""
+        stale = Transaction(self._snapshot, self.catalog, self.limits, self._seed, self._now_ms)
+        stale.usage, stale.is_unlimited = self.usage, self.is_unlimited
+        return stale
 
     def reads(self) -> Reads:
         """Everything looked at so far."""
