@@ -102,8 +102,7 @@ HTTP_CHUNK_BYTES_MAX = 256 * KIB  # of a response, on its way from an action's w
 
 # Scheduling.
 SCHEDULE_HORIZON_SECONDS = 5 * 365 * 24 * 3600
-SCHEDULED_FUNCTIONS_MAX = 1000  # a mutation
-SCHEDULED_ARGS_BYTES_MAX = 16 * MIB  # a mutation
+SCHEDULED_FUNCTION_ARGS_BYTES_WARN = 4 * MIB  # of one scheduled function; beyond it a warning is logged
 SCHEDULER_ROWS_IN_MEMORY_MAX = 10_000  # a queue; the rest stays in the index until these have run
 SCHEDULED_ROW_DAYS = 7
 SCHEDULED_RUNS_IN_FLIGHT_MAX = 64  # transactions; more wait in their queues
