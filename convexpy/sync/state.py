@@ -5,7 +5,8 @@ every event:
 
   1. a transition starts at the version at which the one before it ended;
   2. all that the client holds was read at one timestamp, the end of the last transition;
-  3. a transition's timestamp is at or after every commit the client has had a response for;
+  3. a transition's timestamp is at or after every commit the client has had a response for, and every commit that
+     anybody had had a response for when the client asked for a query that it is the first to answer;
   4. after every response to a mutation or action follows a transition, if only an empty one.
 
 A transition needs a timestamp at which all results hold. Where there is none, one round waits for each stale result to
@@ -122,6 +123,7 @@ class SyncState:
         self._is_mutating = False
         self._actions_in_flight = 0
         self._answered_ts = 0
+        self._asked_ts = 0  # published when the client last asked for results; the first of these are no older
         self._held_responses: list[tuple[int, bytes]] = []
 
         self._is_transition_owed = False
@@ -202,6 +204,7 @@ class SyncState:
                 return
             request = self._request(modification, request_id="")
             self._queries.add(modification.queryId, structs.replace(request, journal=modification.journal))
+            self._asked_ts = self._backend.published_ts
         self._query_set_version = message.newVersion
         self._is_transition_owed = True
 
@@ -311,7 +314,7 @@ class SyncState:
         if self._caller.is_expired(now_ns):
             self._refuse("The token has expired.", is_update=False)
             return
-        ts = self._queries.window(self._lowest_ts(), self._backend.published_ts)
+        ts = self._queries.window(max(self._lowest_ts(), self._asked_ts), self._backend.published_ts)
         if ts is None:
             if self._is_first_round_over():
                 self._begin_second_round()
@@ -331,7 +334,7 @@ class SyncState:
     def _is_first_round_over(self) -> bool:
         """Whether every result that was stale when the round began has come back, fresh enough for it."""
         if self._first_round is None:
-            self._first_round_ts = self._lowest_ts()
+            self._first_round_ts = max(self._lowest_ts(), self._asked_ts)
             self._first_round = {
                 query.id: query.entry.outcome for query in self._queries if query.entry.valid_until_ts is not None
             }
@@ -422,6 +425,7 @@ class SyncState:
         self._identity_version += 1
         self._caller = caller
         self._queries.change_caller(caller)
+        self._asked_ts = self._backend.published_ts
         self._is_transition_owed = True
 
     def _refuse(self, text: str, is_update: bool) -> None:

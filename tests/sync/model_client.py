@@ -24,6 +24,7 @@ class ModelClient:
         self.queries: dict[int, list[str]] = {}
         self._queries_at: dict[int, dict[int, list[str]]] = {0: {}}
         self._identity_at: dict[int, str | None] = {0: None}
+        self._asked_at: dict[tuple[str, int], int] = {}  # published when a version was asked for that needs new results
         self.results: dict[int, Any] = {}
         self.version: dict[str, Any] = {"querySet": 0, "identity": 0, "ts": "AAAAAAAAAAA="}
         self.answered_ts = 0
@@ -59,12 +60,15 @@ class ModelClient:
             changes.append({"type": "Remove", "queryId": query_id})
         base, self.query_set_version = self.query_set_version, self.query_set_version + 1
         self._queries_at[self.query_set_version] = dict(self.queries)
+        if add:
+            self._asked_at["querySet", self.query_set_version] = self._backend.published_ts
         self.send(type="ModifyQuerySet", baseVersion=base, newVersion=base + 1, modifications=changes)
         return added
 
     def authenticate(self, subject: str | None, admin_key: str) -> None:
         base, self.identity_version = self.identity_version, self.identity_version + 1
         self._identity_at[self.identity_version] = subject
+        self._asked_at["identity", self.identity_version] = self._backend.published_ts
         if subject is None:
             self.send(type="Authenticate", baseVersion=base, tokenType="None")
         else:
@@ -102,6 +106,9 @@ class ModelClient:
         assert self.version["identity"] >= before["identity"]
         assert ts >= self.answered_ts, "does not reflect a commit that was answered"
         assert ts <= self._backend.published_ts, "not published yet"
+        for part in ("querySet", "identity"):
+            for version in range(before[part] + 1, self.version[part] + 1):
+                assert ts >= self._asked_at.get((part, version), 0), "older than the question"
         ids = [modification["queryId"] for modification in message["modifications"]]
         assert ids == sorted(set(ids))
         for modification in message["modifications"]:

@@ -98,6 +98,19 @@ def test_a_stale_result_still_serves_an_older_timestamp(session: Session) -> Non
     assert session.client.ts == session.backend.published_ts - 1
 
 
+def test_a_query_is_not_answered_with_a_result_that_was_stale_when_it_was_asked(session: Session) -> None:
+    """Somebody else may have been told of the commit already. (The client checks what it is sent.)"""
+    session.watch("a")
+    session.backend.commit("a", 1)
+
+    session.client.modify([["a"]])
+    assert session.deliver() == []
+    session.run("a")
+    (transition,) = session.deliver()
+
+    assert [change["value"]["a"] for change in transition["modifications"]] == [1, 1]
+
+
 def test_staleness_alone_sends_nothing(session: Session) -> None:
     session.watch("a")
 
