@@ -97,6 +97,10 @@ SESSION_REQUESTS_MAX = 4_000  # kept a session
 # HTTP.
 HTTP_BODY_BYTES_MAX = 16 * MIB + 2000
 HTTP_TIMEOUT_SECONDS = 300.0
+UPLOAD_TOKEN_SECONDS = 3600  # after it an upload URL is refused; Convex's own bound
+UPLOAD_SECONDS_MAX = 120.0  # of one upload, as in Convex
+FILE_CHUNK_BYTES = 256 * KIB  # of a stored file, in memory at a time
+SWEEP_FILES_PER_CALL = 1000  # looked up in one transaction
 HTTP_ACTION_BODY_BYTES_MAX = 20 * MIB  # of a body, either way, that is held as a whole; streamed ones have no bound
 HTTP_CHUNK_BYTES_MAX = 256 * KIB  # of a response, on its way from an action's worker; one of a request at a time
 

@@ -16,12 +16,13 @@ from convexpy.errors import NotAllowed
 from convexpy.functions.database import DatabaseHost, DatabaseReader, DatabaseWriter
 from convexpy.functions.identity import Auth
 from convexpy.functions.scheduling import Scheduler, SchedulingHost, delay_ms, instant_ms
+from convexpy.functions.storage import ActionStorage, StorageHost, StorageReader, StorageWriter
 
 Args = dict[str, Any]
 Perform = Callable[[str, Any, dict[str, Any]], Any]
 
 
-class FunctionHost(DatabaseHost, SchedulingHost, Protocol):
+class FunctionHost(DatabaseHost, SchedulingHost, StorageHost, Protocol):
     """The run of a query or mutation, as its ctx sees it."""
 
     @property
@@ -133,6 +134,7 @@ class QueryCtx(_FunctionCtx):
         super().__init__(host)
         self.meta = FunctionMeta(host)
         self.db = DatabaseReader(host)
+        self.storage = StorageReader(host)
 
 
 class MutationCtx(_FunctionCtx):
@@ -142,6 +144,7 @@ class MutationCtx(_FunctionCtx):
         super().__init__(host)
         self.meta = MutationMeta(host)
         self.db = DatabaseWriter(host)
+        self.storage = StorageWriter(host)
         self.scheduler = Scheduler(host)
 
     def run_mutation(
@@ -178,6 +181,7 @@ class _ActionCtx:
         self.auth = Auth(lambda: None, lambda: host.identity)
         self.random = random.SystemRandom()
         self.scheduler = ActionScheduler(perform, host.read_clock_ms)
+        self.storage = ActionStorage(perform)
 
     @property
     def db(self) -> Any:

@@ -21,4 +21,13 @@ def scheduled_function_view(row: Document) -> Document:
     return shown
 
 
-SYSTEM_VIEWS: dict[str, Callable[[Document], Document]] = {"_scheduled_functions": scheduled_function_view}
+def stored_file_view(row: Document) -> Document:
+    """A stored file: sha256 in base64, size in bytes, contentType if one was given."""
+    shown = ("_id", "_creationTime", "sha256", "size", "contentType")
+    return {name: row[name] for name in shown if name in row}
+
+
+SYSTEM_VIEWS: dict[str, Callable[[Document], Document]] = {
+    "_scheduled_functions": scheduled_function_view,
+    "_storage": stored_file_view,
+}

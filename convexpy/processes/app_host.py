@@ -48,7 +48,9 @@ class AppHost:
         return ActionRunner(self._generation(), self._open_store()).run
 
     def _generation(self) -> Generation:
-        return Generation(self._message.generation, self._application, limits_of(self._message))
+        generation = Generation(self._message.generation, self._application, limits_of(self._message))
+        generation.api_origin = self._message.settings.get("api_origin", generation.api_origin)
+        return generation
 
     def _open_store(self) -> LmdbStore:
         store = LmdbStore(Path(self._message.data_folder), readonly=True)

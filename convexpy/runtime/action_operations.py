@@ -35,7 +35,7 @@ class ActionOperations:
         if kind.startswith("http."):
             return await self._backend.exchanges.handle(call.id, kind, payload)
         asked: dict[str, Any] = msgspec.msgpack.decode(payload)
-        if kind in ("schedule", "cancel"):
+        if kind in ("schedule", "cancel") or kind.startswith("storage."):
             result = await self._backend.run_system(kind, asked, job_id=call.job_id)
             return _pack({"ok": True, "value": encode_json(result)})
         request = FunctionRequest(

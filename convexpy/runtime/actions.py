@@ -7,7 +7,7 @@ component and path. An action worker reads the database only to know tables and 
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from convexpy.errors import CalledFunctionFailed, ConvexError, FunctionNotFound,
 from convexpy.functions.context import ActionCtx, BlockingActionCtx
 from convexpy.functions.http_actions import send_response
 from convexpy.functions.running import running
+from convexpy.functions.storage import Blob, BlockingBlob
 from convexpy.runtime.execute import decode_arguments, locate_call
 from convexpy.runtime.execution import Frame, Run
 from convexpy.runtime.failures import failure_of
@@ -26,6 +27,7 @@ from convexpy.runtime.http_actions import WorkerExchange, error_body
 from convexpy.runtime.log_capture import capturing
 from convexpy.runtime.messages import Call, Reply
 from convexpy.runtime.resolution import Located
+from convexpy.runtime.stored_files import FileWriter, checked_content_type
 from convexpy.storage.lmdb_store import LmdbStore
 from convexpy.transactions.transaction import Transaction
 from convexpy.values import decode_json, encode_as, encode_json
@@ -50,6 +52,7 @@ class ActionRunner:
     def __init__(self, generation: Generation, store: LmdbStore, environment: Environment | None = None) -> None:
         self._generation = generation
         self._store = store
+        self.files = store.folder / "files"
         self.environment = environment or RealEnvironment()
 
     async def run(self, call: Call, operations: Operations) -> Reply:
@@ -149,6 +152,10 @@ class _Host:
 
     def perform(self, operation: str, reference: Any, payload: dict[str, Any]) -> Awaitable[Any]:
         """See `context.ActionHost`."""
+        if operation == "storage.store":
+            return self._store(reference, payload)
+        if operation == "storage.get":
+            return self._get(payload)
         return self._perform(operation, self._encode(operation, reference, payload))
 
     async def _perform(self, operation: str, encoded: bytes) -> Any:
@@ -156,7 +163,51 @@ class _Host:
 
     def perform_blocking(self, operation: str, reference: Any, payload: dict[str, Any]) -> Any:
         """See `context.ActionHost`."""
+        if operation == "storage.store":
+            return self._store_blocking(reference, payload)
+        if operation == "storage.get":
+            row = self._ask_blocking("storage.get", payload)
+            return None if row is None else BlockingBlob(row, (self._runner.files / row["uuid"]).read_bytes)
         encoded = self._encode(operation, reference, payload)
+        return _result(self._operations.operation_blocking(self._run.call.id, operation, encoded))
+
+    async def _store(self, data: Any, payload: dict[str, Any]) -> Any:
+        content_type = checked_content_type(payload["content_type"])
+        in_thread = self._operations.in_thread
+        name = await self._perform("storage.new_name", self._encode("storage.new_name", None, {}))
+        writer = await in_thread(partial(FileWriter, self._runner.files, name))
+        try:
+            if isinstance(data, AsyncIterable):
+                async for chunk in data:
+                    await in_thread(partial(writer.write, chunk))
+            else:
+                await in_thread(partial(writer.write, bytes(memoryview(data))))
+            sha256 = await in_thread(partial(writer.finish, payload["sha256"]))
+        except BaseException:
+            writer.discard()
+            raise
+        row = {"uuid": name, "size": writer.size, "sha256": sha256, "contentType": content_type}
+        return await self._perform("storage.add", self._encode("storage.add", None, row))
+
+    def _store_blocking(self, data: Any, payload: dict[str, Any]) -> Any:
+        content_type = checked_content_type(payload["content_type"])
+        writer = FileWriter(self._runner.files, self._ask_blocking("storage.new_name", {}))
+        try:
+            writer.write(bytes(memoryview(data)))
+            sha256 = writer.finish(payload["sha256"])
+        except BaseException:
+            writer.discard()
+            raise
+        row = {"uuid": writer.uuid, "size": writer.size, "sha256": sha256, "contentType": content_type}
+        return self._ask_blocking("storage.add", row)
+
+    async def _get(self, payload: dict[str, Any]) -> Blob | None:
+        row = await self._perform("storage.get", self._encode("storage.get", None, payload))
+        read = None if row is None else (self._runner.files / row["uuid"]).read_bytes
+        return None if read is None else Blob(row, partial(self._operations.in_thread, read))
+
+    def _ask_blocking(self, operation: str, payload: dict[str, Any]) -> Any:
+        encoded = self._encode(operation, None, payload)
         return _result(self._operations.operation_blocking(self._run.call.id, operation, encoded))
 
     def read_clock_ms(self) -> float:
@@ -172,6 +223,8 @@ class _Host:
 
     def _encode(self, operation: str, reference: Any, payload: dict[str, Any]) -> bytes:
         caller = self._located.instance.path
+        if operation.startswith("storage."):
+            return _pack({"component": caller, **payload})
         if operation == "cancel":
             return _pack({"component": caller, "job_id": payload["job_id"]})
         target = self._locate(reference)

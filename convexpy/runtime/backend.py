@@ -109,6 +109,7 @@ class RuntimeBackend:
         self._report_call = report_call
         self._call_ids = itertools.count(1)
         self._job_sink: JobSink | None = None
+        self.take_deleted_files: Callable[[list[str]], None] | None = None
         self._kinds: dict[tuple[str, str], CallKind] = {}
         self.generation = 0
         self.http_routes = RouteTable()
@@ -312,6 +313,8 @@ class RuntimeBackend:
             return self.published_ts
         if self._job_sink is not None and (reply.jobs or reply.canceled_jobs):
             self._job_sink.take_jobs(reply.jobs, reply.canceled_jobs)
+        if reply.deleted_files and self.take_deleted_files is not None:
+            self.take_deleted_files(reply.deleted_files)
         return outcome.ts
 
     def _call(self, kind: CallKind, request: FunctionRequest) -> Call:

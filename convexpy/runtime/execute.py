@@ -108,6 +108,7 @@ def committing_reply(run: Run, value: bytes) -> Reply:
         commit=NO_COMMIT if request is None else msgspec.Raw(_pack(request)),
         jobs=run.jobs,
         canceled_jobs=run.canceled_jobs,
+        deleted_files=run.deleted_files,
     )
 
 

@@ -62,6 +62,7 @@ class Run:
         self.journal: str | None = None
         self.jobs: list[JobHint] = []
         self.canceled_jobs: list[str] = []
+        self.deleted_files: list[str] = []  # those of nested calls that were rolled back too: whoever removes asks
         self.job_id = call.job_id
         self.scheduled = ScheduledUsage()
         self.new_generation: int | None = None  # set by a push
@@ -288,6 +289,21 @@ class Frame:
     def note_canceled(self, job_id: str) -> None:
         """See `SchedulingHost`."""
         self.run.canceled_jobs.append(job_id)
+
+    # --- stored files
+
+    @property
+    def api_origin(self) -> str:
+        """See `StorageHost`."""
+        return self.run.generation.api_origin
+
+    def draw_nonce(self) -> str:
+        """See `StorageHost`."""
+        return self.run.next_stream().hex()
+
+    def note_deleted_file(self, uuid: str) -> None:
+        """See `StorageHost`."""
+        self.run.deleted_files.append(uuid)
 
     # --- pagination
 

@@ -29,4 +29,5 @@ class Generation:
     limits: FunctionLimits = field(default_factory=FunctionLimits)
     is_redacted: bool = False
     restart_clock: Callable[[], None] = _no_clock
+    api_origin: str = "https://some.convex.cloud"  # what URLs of files begin with
     catalogs: CatalogCache = field(default_factory=CatalogCache)

@@ -77,6 +77,7 @@ class Reply(Struct, array_like=True, kw_only=True):
     # that is the function's fault, so it is not repeated, and a job runs again with preset_outcome. "died": there was
     # no worker for it, or an action's worker died. "overloaded": too many calls wait.
     loss: Loss = ""
+    deleted_files: list[str] = []  # names of stored files that may have no row any more once this is committed
 
     @property
     def has_commit(self) -> bool:

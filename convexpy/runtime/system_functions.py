@@ -14,6 +14,7 @@ from convexpy.limits import SCHEDULED_ROW_DAYS, SESSION_REQUEST_DAYS
 from convexpy.runtime.execution import Frame, Run, job_hint
 from convexpy.runtime.jobs import complete
 from convexpy.runtime.push import PUSH_FUNCTIONS
+from convexpy.runtime.storage_functions import STORAGE_FUNCTIONS
 from convexpy.transactions.catalog_entries import TableInfo
 from convexpy.transactions.index_keys import IndexBounds
 from convexpy.transactions.system_tables import QUEUES, SCHEDULED_FUNCTIONS, SESSION_REQUESTS
@@ -164,4 +165,5 @@ SYSTEM_FUNCTIONS: dict[str, Callable[[Run, Any], Any]] = {
     "queue_limits": queue_limits,
     "forget": forget,
     **PUSH_FUNCTIONS,
+    **STORAGE_FUNCTIONS,
 }

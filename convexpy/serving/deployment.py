@@ -20,6 +20,7 @@ from convexpy.processes.supervisor import LOAD_APP, Supervisor
 from convexpy.runtime.action_operations import ActionOperations
 from convexpy.runtime.backend import CallReport, RuntimeBackend
 from convexpy.runtime.deployment import Deployer, Pushed
+from convexpy.runtime.file_keeper import FileKeeper
 from convexpy.runtime.publishing import Publisher
 from convexpy.runtime.scheduler import JobScheduler
 from convexpy.serving.settings import DeploymentSettings
@@ -100,6 +101,9 @@ class Deployment:
         self._publisher.add_subscriber(self._scheduler.take_commits)
         self._deployer = Deployer(self.backend, self._report)
         pushed = await self.push()
+        keeper = FileKeeper(self.backend, self.folder.path / "files", self._report)
+        await keeper.sweep()
+        self.backend.take_deleted_files = keeper.take_deleted
         await self._scheduler.start()
         return pushed
 
@@ -116,6 +120,7 @@ class Deployment:
             data_folder=str(self.folder.path),
             generation=self._generation,
             limits=self.settings.limits,
+            settings={"api_origin": self.settings.api_origin},
         )
         template, loaded = await self._supervisor.load(load)
         stage = _Stage(loaded.description, self._functions, self._actions)

@@ -14,6 +14,7 @@ from watchfiles import Change, DefaultFilter, awatch
 
 from convexpy.errors import ConvexpyError
 from convexpy.http.http_actions import AppHttpActions
+from convexpy.http.storage_routes import StorageRoutes
 from convexpy.runtime.deployment import Pushed
 from convexpy.runtime.identity import AdminKeyAuthenticator
 from convexpy.runtime.messages import Reply
@@ -117,6 +118,8 @@ async def _serve(
         web_folder=settings.project_folder / "web",
     )
     apps = replace(apps, http_actions=AppHttpActions(deployment.backend, apps.authenticator))
+    files = StorageRoutes(deployment.backend, deployment.folder.path / "files")
+    apps = replace(apps, extra_routes=(*apps.extra_routes, *files.routes()))
     servers = [
         PortServer(create_api_app(deployment.backend, apps), sockets[0]),
         PortServer(create_site_app(apps), sockets[1]),

@@ -33,6 +33,12 @@ class DeploymentSettings:
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     site_port: int = DEFAULT_SITE_PORT
+    public_url: str | None = None  # of the API port, where clients reach it by another address
+
+    @property
+    def api_origin(self) -> str:
+        """What URLs of uploads and files begin with."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
 
 def read_settings(project_folder: Path, options: dict[str, Any], *, is_redacted: bool) -> DeploymentSettings:
@@ -65,6 +71,7 @@ def read_settings(project_folder: Path, options: dict[str, Any], *, is_redacted:
         limits=_limits(merged.get("limits", {})),
         host=merged.get("host", "127.0.0.1"),
         port=port,
+        public_url=merged.get("public-url"),
         site_port=_port(merged.get("site-port", port + 1 if "port" in merged else DEFAULT_SITE_PORT), "site-port"),
     )
 

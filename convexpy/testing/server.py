@@ -15,6 +15,7 @@ from convexpy.runtime.action_operations import ActionOperations
 from convexpy.runtime.actions import ActionRunner
 from convexpy.runtime.backend import CallReport, RuntimeBackend
 from convexpy.runtime.deployment import Deployer, Pushed
+from convexpy.runtime.file_keeper import FileKeeper
 from convexpy.runtime.generation import Generation
 from convexpy.runtime.publishing import Publisher
 from convexpy.runtime.scheduler import JobScheduler
@@ -49,6 +50,7 @@ class InProcessServer:
         report_call: CallReport,
     ) -> None:
         self._store = store
+        self._report = report
         self._environment = environment
         self._limits = limits
         self._generation = 0
@@ -79,6 +81,9 @@ class InProcessServer:
             ConvexpyError: the push was refused.
         """
         pushed = await self.push(application)
+        keeper = FileKeeper(self.backend, self._store.folder / "files", self._report)
+        await keeper.sweep()
+        self.backend.take_deleted_files = keeper.take_deleted
         await self.scheduler.start()
         return pushed
 

@@ -42,8 +42,9 @@ SCHEDULED_FUNCTIONS = _table(
 )
 SESSION_REQUESTS = _table(5, "_session_requests", by_creation_time=[])
 QUEUES = _table(6, "_queues", by_name=["namespace", "name"])
+STORAGE = _table(9, "_storage", by_uuid=["uuid"], by_creation_time=[])
 
 SYSTEM_TABLES = {
-    table.name: table for table in (TABLES, COMPONENTS, MODULES, SCHEDULED_FUNCTIONS, SESSION_REQUESTS, QUEUES)
+    table.name: table for table in (TABLES, COMPONENTS, MODULES, SCHEDULED_FUNCTIONS, SESSION_REQUESTS, QUEUES, STORAGE)
 }
 CATALOG_KEYSPACES = (TABLES.keyspace, COMPONENTS.keyspace)

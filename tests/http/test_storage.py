@@ -1,0 +1,217 @@
+"""Stored files: rows and bytes together, through the test backend and a real server with real clients."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from convexpy.errors import CalledFunctionFailed
+from convexpy.functions.application import Application, load_application
+from convexpy.functions.storage import sign_upload, upload_namespace
+from convexpy.limits import MIB
+from convexpy.runtime.stored_files import FileWriter, StorageFull
+from convexpy.testing import TestBackend
+from tests.clients.server import Server
+
+APP = Path(__file__).parent / "files_app"
+CLIENTS = Path(__file__).parents[1] / "clients"
+
+
+def sha256_of(data: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(data).digest()).decode()
+
+
+@pytest.fixture(scope="module")
+def application() -> Application:
+    return load_application(APP)
+
+
+@pytest.fixture
+def backend(application: Application) -> Iterator[TestBackend]:
+    with TestBackend(application) as backend:
+        yield backend
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(APP, tmp_path_factory.mktemp("data"))
+    server.start()
+    yield server
+    server.stop()
+
+
+def files_of(backend: TestBackend) -> list[Path]:
+    return sorted((backend.store.folder / "files").iterdir())
+
+
+@pytest.mark.parametrize("store", ["files:store", "files:store_blocking"])
+def test_an_action_stores_and_reads(backend: TestBackend, store: str) -> None:
+    stored = backend.action(store, {"text": "hello"})
+
+    row = backend.query("files:show", {"file": stored["file"]})["row"]
+    assert stored["text"] == "hello"
+    assert (row["sha256"], row["size"]) == (sha256_of(b"hello"), 5)
+    assert "uuid" not in row and "namespace" not in row
+    assert [file.read_bytes() for file in files_of(backend)] == [b"hello"]
+
+
+def test_a_delete_takes_the_file_and_a_delete_that_is_undone_does_not(backend: TestBackend) -> None:
+    file = {"file": backend.action("files:store", {"text": "x"})["file"]}
+
+    with pytest.raises(CalledFunctionFailed, match="changed my mind"):
+        backend.mutation("files:delete_and_throw", file)
+    backend.mutation("files:delete_in_vain", file)
+    backend.advance()
+    assert len(files_of(backend)) == 1
+
+    backend.mutation("files:delete", file)
+    backend.advance()
+    assert files_of(backend) == []
+    assert backend.query("files:show", file) == {"row": None, "url": None}
+    with pytest.raises(CalledFunctionFailed, match="not found"):
+        backend.mutation("files:delete", file)
+
+
+def test_a_start_sweeps_what_a_crash_has_left(backend: TestBackend) -> None:
+    """A file without a row, and one that was not finished; what has a row stays."""
+    backend.action("files:store", {"text": "stays"})
+    folder = backend.store.folder / "files"
+    (folder / "00000000-0000-4000-8000-000000000000").write_text("no row")
+    (folder / "00000000-0000-4000-8000-000000000001.uploading").write_text("half")
+
+    backend.restart()
+
+    assert [file.read_text() for file in files_of(backend)] == ["stays"]
+
+
+def test_tokens_are_signed_and_expire() -> None:
+    token = sign_upload(b"secret", 7, 1000, "n")
+
+    assert upload_namespace(b"secret", token, 999) == 7
+    assert upload_namespace(b"secret", token, 1000) == "StorageTokenExpired"
+    assert upload_namespace(b"other", token, 999) == "StorageTokenInvalid"
+    assert upload_namespace(b"secret", token.replace("7.", "8.", 1), 999) == "StorageTokenInvalid"
+    assert upload_namespace(b"secret", "", 999) == "StorageTokenInvalid"
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    """/dev/full refuses every write as a full disk does."""
+    writer = FileWriter(tmp_path, "00000000-0000-4000-8000-000000000000")
+    writer._file.close()
+    writer._file = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115 - the writer closes it
+
+    with pytest.raises(StorageFull, match="no room on the disk"):
+        writer.write(b"x")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def call(server: Server, kind: str, path: str, args: dict[str, Any] | None = None) -> Any:
+    body = {"path": path, "args": args or {}, "format": "json"}
+    answer = httpx2.post(f"{server.url}/api/{kind}", json=body).json()
+    assert answer["status"] == "success", answer
+    return answer["value"]
+
+
+def upload(server: Server, data: Any, **headers: str) -> httpx2.Response:
+    return httpx2.post(call(server, "mutation", "files:upload_url"), content=data, headers=headers, timeout=60)
+
+
+def test_an_upload_is_served_with_ranges_and_an_etag(server: Server) -> None:
+    data = bytes(range(256)) * 10
+    file = upload(server, data, **{"Content-Type": "image/png", "Digest": f"sha-256={sha256_of(data)}"}).json()
+    shown = call(server, "query", "files:show", {"file": file["storageId"]})
+    url = shown["url"]
+
+    whole = httpx2.get(url)
+    assert whole.content == data
+    assert whole.headers["content-type"] == "image/png"
+    assert whole.headers["digest"] == f"sha-256={sha256_of(data)}"
+    assert whole.headers["cache-control"] == "private, max-age=2592000"
+    assert whole.headers["x-content-type-options"] == "nosniff"
+    assert (shown["row"]["contentType"], shown["row"]["size"]) == ("image/png", 2560)
+    for asked, start, end in [("0-9", 0, 10), ("2550-", 2550, 2560), ("-5", 2555, 2560), ("5-9999", 5, 2560)]:
+        part = httpx2.get(url, headers={"Range": f"bytes={asked}"})
+        assert (part.status_code, part.content) == (206, data[start:end])
+        assert part.headers["content-range"] == f"bytes {start}-{end - 1}/2560"
+    for asked in ("2560-", "0-1,3-4", "5-2", "-0"):
+        assert httpx2.get(url, headers={"Range": f"bytes={asked}"}).status_code == 416
+    assert httpx2.get(url, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
+    head = httpx2.head(url)
+    assert (head.content, head.headers["content-length"]) == (b"", "2560")
+
+    call(server, "mutation", "files:delete", {"file": file["storageId"]})
+    gone = httpx2.get(url)
+    assert (gone.status_code, gone.json()["code"]) == (404, "FileNotFound")
+
+
+def test_refusals(server: Server) -> None:
+    before = call(server, "query", "files:count")
+    forged = httpx2.post(f"{server.url}/api/storage/upload?token=0.99999999999999.x.y", content=b"x")
+    assert (forged.status_code, forged.json()["code"]) == (401, "StorageTokenInvalid")
+    wrong = upload(server, b"x", Digest=f"sha-256={sha256_of(b'y')}")
+    assert (wrong.status_code, wrong.json()["code"]) == (400, "BadDigest")
+    for path in ("..%2f..%2fadmin_key", "admin_key", "%00", "00000000-0000-4000-8000-00000000000g"):
+        assert httpx2.get(f"{server.url}/api/storage/{path}").status_code in (400, 404)
+    assert call(server, "query", "files:count") == before
+    assert not list((server.data / "files").glob("*.uploading"))
+
+
+def test_an_empty_file_is_a_file_and_each_upload_a_new_one(server: Server) -> None:
+    url = call(server, "mutation", "files:upload_url")
+    first, second = (httpx2.post(url, content=b"").json()["storageId"] for _ in range(2))
+
+    assert first != second
+    empty = httpx2.get(call(server, "query", "files:show", {"file": first})["url"])
+    assert (empty.status_code, empty.content) == (200, b"")
+
+
+def test_the_official_client_uploads_as_its_documentation_says(server: Server) -> None:
+    script = """
+    import { ConvexHttpClient } from "convex/browser";
+    import { anyApi as api } from "convex/server";
+    const client = new ConvexHttpClient(process.argv[1], { skipConvexDeploymentUrlCheck: true, logger: false });
+    const url = await client.mutation(api.files.upload_url, {});
+    const sent = await fetch(url, { method: "POST", headers: { "Content-Type": "text/plain" }, body: "from node" });
+    const { storageId } = await sent.json();
+    await client.mutation(api.files.keep, { file: storageId });
+    const shown = await client.query(api.files.show, { file: storageId });
+    console.log(await (await fetch(shown.url)).text(), shown.row.contentType);
+    """
+    command = ["node", "--input-type=module", "-e", script, server.url]
+    done = subprocess.run(command, cwd=CLIENTS, capture_output=True, text=True, timeout=60)
+
+    assert done.stdout.strip() == "from node text/plain", done.stderr
+
+
+def memory_of(pid: int, name: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(name)
+
+
+@pytest.mark.parametrize("mib", [64, pytest.param(1024, marks=pytest.mark.slow)])
+def test_large_files_pass_through_little_memory(server: Server, mib: int) -> None:
+    """Peak memory of the server grows by far less than the file."""
+    upload(server, b"warm")
+    before = memory_of(server.pid, "VmRSS")
+    chunk = bytes(MIB)
+    sent = upload(server, (chunk for _ in range(mib)))
+    url = call(server, "query", "files:show", {"file": sent.json()["storageId"]})["url"]
+    size = 0
+    with httpx2.stream("GET", url, timeout=60) as response:
+        for part in response.iter_bytes():
+            size += len(part)
+
+    grown = memory_of(server.pid, "VmHWM") - before
+    print(f"{mib} MiB each way: peak memory of the server grew by {grown / MIB:.1f} MiB")
+    assert size == mib * MIB
+    assert grown < 16 * MIB
