@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from convexpy.errors import CalledFunctionFailed
+from convexpy.errors import CalledFunctionFailed, InvalidRequest
 from convexpy.functions.application import Application, load_application
 from convexpy.functions.storage import sign_upload, upload_namespace
 from convexpy.limits import MIB
@@ -215,3 +215,30 @@ def test_large_files_pass_through_little_memory(server: Server, mib: int) -> Non
     print(f"{mib} MiB each way: peak memory of the server grew by {grown / MIB:.1f} MiB")
     assert size == mib * MIB
     assert grown < 16 * MIB
+
+
+def test_files_of_a_component_are_its_own(tmp_path: Path) -> None:
+    """An id means nothing outside the component whose file it is."""
+    app, component = tmp_path / "keeping_app", tmp_path / "kept_things"
+    app.mkdir()
+    component.mkdir()
+    (component / "__init__.py").write_text("")
+    (component / "files.py").write_text(
+        "from convexpy import action, query\n"
+        "@action\nasync def store(ctx):\n    return await ctx.storage.store(b'inside')\n"
+        "@query\ndef url(ctx, file: str):\n    return ctx.storage.get_url(file)\n"
+    )
+    (app / "convex_config.py").write_text(
+        f"import sys\nsys.path.append({str(tmp_path)!r})\n"
+        "from convexpy import define_app, define_component\n"
+        "app = define_app()\napp.use(define_component('things', functions='kept_things'))\n"
+    )
+
+    with TestBackend(app) as backend:
+        file = backend.action("files:store", component="things")
+
+        assert backend.query("files:url", {"file": file}, component="things") is not None
+        assert backend.run(lambda ctx: ctx.storage.get_url(file)) is None
+        assert backend.run(lambda ctx: ctx.db.system.get(file)) is None
+        with pytest.raises(InvalidRequest, match="not found"):
+            backend.run(lambda ctx: ctx.storage.delete(file))
