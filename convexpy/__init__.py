@@ -2,6 +2,8 @@
 
 from convexpy.errors import ConvexError as ConvexError
 from convexpy.errors import ConvexpyError as ConvexpyError
+from convexpy.functions.auth_config import custom_jwt as custom_jwt
+from convexpy.functions.auth_config import oidc as oidc
 from convexpy.functions.components import define_app as define_app
 from convexpy.functions.components import define_component as define_component
 from convexpy.functions.context import ActionCtx as ActionCtx

@@ -104,6 +104,22 @@ SWEEP_FILES_PER_CALL = 1000  # looked up in one transaction
 HTTP_ACTION_BODY_BYTES_MAX = 20 * MIB  # of a body, either way, that is held as a whole; streamed ones have no bound
 HTTP_CHUNK_BYTES_MAX = 256 * KIB  # of a response, on its way from an action's worker; one of a request at a time
 
+# Authentication. At the bound: the token is refused, or the provider counts as unreachable.
+AUTH_PROVIDERS_MAX = 100  # of an app; each token looks through the list
+AUTH_TOKEN_CHARS_MAX = 32 * KIB  # one with hundreds of groups has 10; it is parsed before anybody vouches for it
+AUTH_LEEWAY_SECONDS = 5  # between the provider's clock and ours
+AUTH_KEYS_BYTES_MAX = 512 * KIB  # of one document from a provider; usual ones have 2
+AUTH_KEYS_MAX = 100  # of a provider
+AUTH_RSA_BITS_MIN, AUTH_RSA_BITS_MAX = 2048, 8192  # RFC 7518 section 3.3; above, checking one token costs too much
+AUTH_FETCH_SECONDS_MAX = 5.0  # a provider's answer, from the name's look-up to its last byte
+AUTH_KEYS_FRESH_SECONDS = 600.0  # where the provider's Cache-Control says nothing
+AUTH_KEYS_FRESH_SECONDS_MIN = 60.0  # whatever it says
+AUTH_KEYS_FRESH_SECONDS_MAX = 24 * 3600.0  # a key that the provider has withdrawn is refused after this at the latest…
+AUTH_KEYS_STALE_SECONDS_MAX = 24 * 3600.0  # …and so much later while the provider cannot be reached
+AUTH_EXPIRY_LOOK_SECONDS_MAX = 60.0  # between looks at the clock for a live socket's token
+AUTH_FETCH_RETRY_SECONDS = 10.0  # after a fetch that failed
+AUTH_UNKNOWN_KEY_FETCH_SECONDS = 10.0  # between fetches that tokens with an unknown key cause: anybody can make those
+
 # Scheduling.
 SCHEDULE_HORIZON_SECONDS = 5 * 365 * 24 * 3600
 SCHEDULED_FUNCTION_ARGS_BYTES_WARN = 4 * MIB  # of one scheduled function; beyond it a warning is logged

@@ -24,16 +24,24 @@ for _room, _next in (
     ("processes", "runtime"),
 ):
     BELOW[_room] = BELOW[_next] | {_next}
-BELOW["testing"] = BELOW["runtime"] | {"runtime"}
+BELOW["testing"] = BELOW["auth"] = BELOW["runtime"] | {"runtime"}
 BELOW["sync"] = BELOW["http"] = BELOW["processes"] | {"processes"}
 BELOW["server"] = BELOW["sync"] | {"sync", "http"}
-BELOW["serving"] = BELOW["server"] | {"server"}
+BELOW["serving"] = BELOW["server"] | {"server", "auth"}
 BELOW["cli"] = BELOW["serving"] | {"serving"}
 
 # A package of the outside world, and the only places that may import it.
 CONFINED: dict[str, tuple[str, ...]] = {
     "lmdb": ("convexpy/storage/",),
-    "starlette": ("convexpy/http/", "convexpy/sync/websocket.py", "convexpy/server.py", "convexpy/functions/http"),
+    "joserfc": ("convexpy/auth/public_keys.py",),
+    "httpx2": ("convexpy/auth/fetching.py",),
+    "starlette": (
+        "convexpy/http/",
+        "convexpy/sync/websocket.py",
+        "convexpy/sync/transport.py",
+        "convexpy/server.py",
+        "convexpy/functions/http",
+    ),
 }
 WITHOUT_TASKS = (*LEAVES, "values", "storage", "transactions", "functions")
 
@@ -151,6 +159,8 @@ def test_every_room_of_the_package_has_its_place_in_the_plan() -> None:
         ("convexpy/sync/state.py", "from starlette.websockets import WebSocket"),
         ("convexpy/runtime/execute.py", "from convexpy import query"),
         ("convexpy/errors.py", "from convexpy.values import size_of"),
+        ("convexpy/sync/websocket.py", "from convexpy.auth.authenticator import DeploymentAuthenticator"),
+        ("convexpy/http/authorization.py", "from joserfc import jwt"),
     ],
 )
 def test_a_planted_wrong_import_is_caught(path: str, source: str) -> None:

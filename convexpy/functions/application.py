@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from convexpy.errors import DefinitionError, InvalidRequest
+from convexpy.functions.auth_config import AuthProvider, checked_providers
 from convexpy.functions.components import ComponentDefinition, define_app
 from convexpy.functions.definitions import Function
 from convexpy.functions.discovery import Discovered, discover
@@ -38,10 +39,15 @@ class Application:
     """Everything that one push holds."""
 
     def __init__(
-        self, name: str, instances: dict[str, ComponentInstance], parts: dict[ComponentDefinition, Discovered]
+        self,
+        name: str,
+        instances: dict[str, ComponentInstance],
+        parts: dict[ComponentDefinition, Discovered],
+        auth_providers: list[AuthProvider] | None = None,
     ) -> None:
         self.name = name
         self.instances = instances
+        self.auth_providers = auth_providers or []
         self.module_files = sorted({file for found in parts.values() for file in found.files})
         self._source_hash = _hash_of(parts)
         self._homes = {
@@ -64,7 +70,7 @@ class Application:
         return home
 
     def describe(self) -> dict[str, Any]:
-        """Plain data for the server: source hash, instances, functions with validators, schemas.
+        """Plain data for the server: source hash, instances, functions with validators, schemas, auth providers.
 
         The hash is of the sources that were imported, and of their names below their packages: it says nothing of
         where these lie, nor of what has become of the files.
@@ -73,6 +79,7 @@ class Application:
             "hash": self._source_hash,
             "name": self.name,
             "instances": {path: _describe(instance) for path, instance in self.instances.items()},
+            "auth": self.auth_providers,
         }
 
 
@@ -130,7 +137,7 @@ def _load(folder: Path) -> Application:
         parts[each] = discover(str(each.functions), place, resolved - {place.resolve()})
     instances: dict[str, ComponentInstance] = {}
     _add_instance(instances, parts, "", app, None)
-    return Application(folder.name, instances, parts)
+    return Application(folder.name, instances, parts, _auth_providers(parts, app))
 
 
 def _app_of(package: str, folder: Path) -> ComponentDefinition:
@@ -203,6 +210,24 @@ def _exported(found: Discovered, module: str, name: str, kind: type[Any]) -> Any
     if not isinstance(value, kind):
         raise DefinitionError(f"`{name}` in {module}.py is {value!r}.", found.modules[module].__file__)
     return value
+
+
+def _auth_providers(parts: dict[ComponentDefinition, Discovered], app: ComponentDefinition) -> list[AuthProvider]:
+    for definition, found in parts.items():
+        if definition is not app and "auth_config" in found.modules:
+            raise DefinitionError(
+                f"The component {definition.name!r} has an auth_config.py, and components know no users. Put it beside "
+                f"the app's convex_config.py, and pass what the component needs as arguments.",
+                found.modules["auth_config"].__file__,
+            )
+    found = parts[app]
+    providers = _exported(found, "auth_config", "providers", object)
+    if providers is None:
+        return []
+    try:
+        return checked_providers(providers)
+    except DefinitionError as error:
+        raise DefinitionError(error.text, found.modules["auth_config"].__file__) from error
 
 
 def _before_push(definition: ComponentDefinition, found: Discovered) -> str | None:

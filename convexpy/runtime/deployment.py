@@ -48,11 +48,18 @@ class Deployer:
 
     Args:
         report: takes a sentence for the operator.
+        on_switch: takes the description of code in the loop step in which that begins to serve.
     """
 
-    def __init__(self, backend: RuntimeBackend, report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        backend: RuntimeBackend,
+        report: Callable[[str], None],
+        on_switch: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
         self._backend = backend
         self._report = report
+        self._on_switch = on_switch
         self._cleaning: set[asyncio.Task[None]] = set()
         self._pushing = asyncio.Lock()
 
@@ -82,12 +89,16 @@ class Deployer:
                     break
         findings = await self._before_push(description)
         changes = await backend.run_system(
-            "push.switch", {"generation": generation, "description": {"hash": description["hash"]}}, is_staged=True
+            "push.switch",
+            {"generation": generation, "description": {name: description[name] for name in ("hash", "auth")}},
+            is_staged=True,
         )
         stage.switch()
         kinds = function_kinds(description)
         backend.use_generation(generation, kinds)
         backend.http_routes = RouteTable(description)
+        if self._on_switch is not None:
+            self._on_switch(description)
         if changes["dropped"]:
             task = asyncio.get_running_loop().create_task(self._drop_entries(changes["dropped"]))
             self._cleaning.add(task)

@@ -148,6 +148,7 @@ def switch(run: Run, payload: Payload) -> dict[str, Any]:
         "path": "",
         "hash": payload["description"]["hash"],
         "schemas": schemas,
+        "auth": payload["description"]["auth"],
         "generation": payload["generation"],
     }
     if stored is None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from convexpy.auth.authenticator import DeploymentAuthenticator
 from convexpy.environment import Environment, RealEnvironment
 from convexpy.limits import FunctionLimits
 from convexpy.processes.action_pool import ActionPool
@@ -54,6 +55,7 @@ class Deployment:
         self._environment = environment or RealEnvironment()
         self._generation = 0
         self.folder: DataFolder
+        self.authenticator: DeploymentAuthenticator
         self.backend: RuntimeBackend
         self._publisher: Publisher
         self._supervisor: Supervisor
@@ -71,6 +73,9 @@ class Deployment:
         """
         self.folder = open_data_folder(self.settings.data_folder, self._environment.now_ns())
         self.folder.lock()
+        self.authenticator = DeploymentAuthenticator(
+            self.folder.admin_key, self._environment, is_redacted=self.settings.is_redacted, report=self._report
+        )
         self._supervisor = Supervisor(
             self.folder.path,
             on_batch=self._publish,
@@ -99,7 +104,7 @@ class Deployment:
         self._scheduler = JobScheduler(self.backend, self._environment, self._report)
         self.backend.set_job_sink(self._scheduler)
         self._publisher.add_subscriber(self._scheduler.take_commits)
-        self._deployer = Deployer(self.backend, self._report)
+        self._deployer = Deployer(self.backend, self._report, self._use_code)
         pushed = await self.push()
         keeper = FileKeeper(self.backend, self.folder.path / "files", self._report)
         await keeper.sweep()
@@ -139,6 +144,8 @@ class Deployment:
             await self._scheduler.stop()
         if hasattr(self, "_supervisor"):
             await self._supervisor.stop()
+        if hasattr(self, "authenticator"):
+            await self.authenticator.close()
         if hasattr(self, "folder"):
             self.folder.unlock()
 
@@ -150,6 +157,9 @@ class Deployment:
             "function": self._functions.pids,
             "action": self._actions.pids,
         }
+
+    def _use_code(self, description: dict[str, Any]) -> None:
+        self.authenticator.use_providers(description["auth"])
 
     def _publish(self, outcomes: list[Committed | Conflicted | Refused]) -> None:
         self._publisher.publish([outcome for outcome in outcomes if isinstance(outcome, Committed)])

@@ -16,7 +16,6 @@ from convexpy.errors import ConvexpyError
 from convexpy.http.http_actions import AppHttpActions
 from convexpy.http.storage_routes import StorageRoutes
 from convexpy.runtime.deployment import Pushed
-from convexpy.runtime.identity import AdminKeyAuthenticator
 from convexpy.runtime.messages import Reply
 from convexpy.server import ServerSettings, create_api_app, create_site_app
 from convexpy.serving.deployment import Deployment
@@ -114,7 +113,7 @@ async def _serve(
     settings = deployment.settings
     apps = ServerSettings(
         deployment_name=deployment.folder.deployment,
-        authenticator=AdminKeyAuthenticator(deployment.folder.admin_key),
+        authenticator=deployment.authenticator,
         web_folder=settings.project_folder / "web",
     )
     apps = replace(apps, http_actions=AppHttpActions(deployment.backend, apps.authenticator))

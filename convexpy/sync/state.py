@@ -281,6 +281,7 @@ class SyncState:
             ts: the snapshot at which all `outcomes` were read, in the order of the requests.
         """
         round_, self._second_round = self._second_round, None
+        self.expire(now_ns)
         if self.closing is not None:
             return
         assert round_ is not None, "no queries were asked to run together"
@@ -297,6 +298,18 @@ class SyncState:
             if commit_ts > ts:
                 self._respond(commit_ts, response)
 
+    @property
+    def expires_ns(self) -> int | None:
+        """When the client's token expires; `expire` is to be called then."""
+        return self._caller.expires_ns
+
+    def expire(self, now_ns: int) -> bool:
+        """End the session if its token has expired; whether it has. A token that is being verified may replace it."""
+        has_expired = self._caller.is_expired(now_ns)
+        if has_expired and not self._is_verifying:
+            self._refuse("The token has expired.", is_update=False)
+        return has_expired
+
     def entry_changed(self) -> None:
         self._is_touched = True
         self._wake()
@@ -311,8 +324,7 @@ class SyncState:
             return
         if not (self._is_transition_owed or self._is_touched):
             return
-        if self._caller.is_expired(now_ns):
-            self._refuse("The token has expired.", is_update=False)
+        if self.expire(now_ns):
             return
         ts = self._queries.window(max(self._lowest_ts(), self._asked_ts), self._backend.published_ts)
         if ts is None:
@@ -412,8 +424,8 @@ class SyncState:
     def _may_start(self, message: messages.Mutation | messages.Action, now_ns: int) -> bool:
         if not self._may_name(message.componentPath):
             self.close(INTERNAL_ERROR)
-        elif self._caller.is_expired(now_ns):
-            self._refuse("The token has expired.", is_update=False)
+        else:
+            self.expire(now_ns)
         return self.closing is None
 
     def _may_name(self, component: str | None) -> bool:

@@ -18,8 +18,8 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from convexpy.environment import Environment
-from convexpy.errors import Conflict, Overloaded, Unauthenticated, WorkerLost
-from convexpy.limits import CLOSE_SECONDS_MAX, PING_SECONDS
+from convexpy.errors import AuthProviderUnavailable, Conflict, Overloaded, Unauthenticated, WorkerLost
+from convexpy.limits import AUTH_EXPIRY_LOOK_SECONDS_MAX, CLOSE_SECONDS_MAX, PING_SECONDS
 from convexpy.runtime.client_version import ClientVersionError, client_version
 from convexpy.runtime.identity import Authenticator
 from convexpy.runtime.interface import Backend
@@ -90,6 +90,8 @@ class _Connection:
         self._ping_timer: TimerHandle = self._loop.call_later(PING_SECONDS, self._ping)
         self._cut_off_timer: TimerHandle | None = None
         self._is_cut_off = False
+        self._expiry_timer: TimerHandle | None = None
+        self._timed_expiry_ns: int | None = None
 
     async def run(self) -> None:
         writer = asyncio.create_task(self._write())
@@ -100,8 +102,9 @@ class _Connection:
                 raise
         finally:
             self._ping_timer.cancel()
-            if self._cut_off_timer is not None:
-                self._cut_off_timer.cancel()
+            for timer in (self._cut_off_timer, self._expiry_timer):
+                if timer is not None:
+                    timer.cancel()
             self._state.close(Close(1001))
             writer.cancel()
 
@@ -147,6 +150,8 @@ class _Connection:
         """After any event: start what it calls for and have the writer look."""
         token = self._start_effects()
         self._wakeup.set()
+        if self._state.expires_ns != self._timed_expiry_ns:
+            self._time_expiry()
         if self._state.closing is not None and self._cut_off_timer is None:
             self._cut_off_timer = self._loop.call_later(CLOSE_SECONDS_MAX, self._cut_off)
         return token
@@ -197,7 +202,7 @@ class _Connection:
 
     def _fail(self, error: Exception) -> None:
         """The runtime's fault, not the client's: it reconnects and sends again what has no answer."""
-        if isinstance(error, Overloaded | Conflict):
+        if isinstance(error, Overloaded | Conflict | AuthProviderUnavailable):
             self._state.close(Close(1013, error.code))
         elif isinstance(error, WorkerLost):  # the operator has been told by whoever lost it
             self._state.close(INTERNAL_ERROR)
@@ -215,6 +220,23 @@ class _Connection:
                 self._state.outgoing.push(messages.PING)
                 self._wakeup.set()
         self._ping_timer = self._loop.call_later(PING_SECONDS - silence, self._ping)
+
+    def _time_expiry(self) -> None:
+        """Wake when the token expires: a client that hears of nothing else learns of that, and brings a fresh one."""
+        if self._expiry_timer is not None:
+            self._expiry_timer.cancel()
+            self._expiry_timer = None
+        self._timed_expiry_ns = expires_ns = self._state.expires_ns
+        if expires_ns is not None and self._state.closing is None:
+            # The wall clock decides and may be set, or run on while the machine sleeps: timers know nothing of that.
+            seconds = min(max(expires_ns - self._now_ns(), 0) / 1e9, AUTH_EXPIRY_LOOK_SECONDS_MAX)
+            self._expiry_timer = self._loop.call_later(seconds, self._look_at_expiry)
+
+    def _look_at_expiry(self) -> None:
+        if self._state.expire(self._now_ns()):
+            self._settle()
+        else:
+            self._time_expiry()
 
     def _cut_off(self) -> None:
         self._is_cut_off = True

@@ -236,3 +236,46 @@ def test_the_site_port_serves_actions_then_files_then_a_404(tmp_path: Path) -> N
             assert nothing.text == "This Convex deployment does not have HTTP actions enabled."
 
     asyncio.run(run())
+
+
+PUBLIC_ROUTES = {
+    "/", "/version", "/instance_version", "/instance_name", "/echo", "/api/debug_event", "/http",
+    "/api/query", "/api/mutation", "/api/action", "/api/run/{path:path}", "/api/sync", "/api/{version}/sync",
+    "/api/query_ts", "/api/query_at_ts", "/api/query_batch",
+}  # fmt: skip
+ADMIN_ROUTES = {"/api/function"}
+STRANGERS = {
+    "nobody": {},
+    "a user": {"Authorization": "Bearer e30.e30.e30"},
+    "a wrong key": {"Authorization": "Convex dev:test|guess"},
+    "another deployment's key": {"Authorization": "Convex dev:other|secret"},
+    "no key at all": {"Authorization": "Convex |"},
+    "a part of the key": {"Authorization": "Convex dev:test|secre"},
+}
+
+
+def _routes(app: Any) -> dict[str, set[str]]:
+    """Path and methods of every route below all middleware."""
+    while not hasattr(app, "routes"):
+        app = app._app
+    return {route.path or "/http": set(getattr(route, "methods", None) or ()) - {"HEAD"} for route in app.routes}
+
+
+def test_every_route_is_known_to_be_for_anybody_or_for_the_operator() -> None:
+    app = create_api_app(FakeBackend(), ServerSettings("test", AdminKeyAuthenticator(ADMIN_KEY)))
+
+    assert set(_routes(app)) == PUBLIC_ROUTES | ADMIN_ROUTES
+
+
+@pytest.mark.parametrize("headers", STRANGERS.values(), ids=STRANGERS)
+def test_nothing_administrative_is_done_without_the_key(headers: dict[str, str]) -> None:
+    async def scenario(client: httpx2.AsyncClient, backend: FakeBackend) -> None:
+        app = create_api_app(backend, ServerSettings("test", AdminKeyAuthenticator(ADMIN_KEY)))
+        for path in ADMIN_ROUTES:
+            for method in _routes(app)[path]:
+                body = {"path": "db:read", "args": {"keys": []}}
+                answer = await client.request(method, path, json=body, headers=headers)
+                assert answer.status_code in (401, 403), (method, path, answer.text)
+        assert backend.calls == []
+
+    with_api(scenario)

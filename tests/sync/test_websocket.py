@@ -13,9 +13,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from convexpy.limits import FRAGMENT_BYTES_MAX, TRANSITION_CHUNK_BYTES
-from convexpy.runtime.identity import AdminKeyAuthenticator
+from convexpy.runtime.identity import AdminKeyAuthenticator, Caller
 from convexpy.server import UVICORN_SETTINGS, ServerSettings, create_api_app
 from convexpy.sync.transport import SyncTransport
+from tests.manual_environment import SECOND_NS, ManualEnvironment
 from tests.sync.fake_backend import FakeBackend
 from tests.sync.serving import serving
 
@@ -211,6 +212,46 @@ def test_an_idle_connection_hears_a_ping(monkeypatch: pytest.MonkeyPatch) -> Non
             socket = Socket(connection)
             assert await socket.receive() == {"type": "Ping"}
             assert await socket.receive() == {"type": "Ping"}
+
+    asyncio.run(scenario())
+
+
+class Doorman(AdminKeyAuthenticator):
+    """Takes any token for Ada's, valid for a minute."""
+
+    def __init__(self, environment: ManualEnvironment) -> None:
+        super().__init__(ADMIN_KEY)
+        self._environment = environment
+
+    async def user(self, token: str) -> Caller:
+        return Caller(b'{"subject":"ada"}', expires_ns=self._environment.now_ns() + 60 * SECOND_NS)
+
+
+def test_a_client_that_says_nothing_learns_that_its_token_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would otherwise be pushed what that user may see for as long as it stays. A fresh token in time is enough."""
+    monkeypatch.setattr("convexpy.sync.websocket.AUTH_EXPIRY_LOOK_SECONDS_MAX", 0.005)
+
+    async def scenario() -> None:
+        environment = ManualEnvironment()
+        backend = FakeBackend(is_automatic=True)
+        settings = ServerSettings("test", Doorman(environment), environment=environment)
+        async with serving(create_api_app(backend, settings)) as address, connect(f"ws://{address}/api/sync") as client:
+            socket = Socket(client)
+            await socket.send(type="Authenticate", baseVersion=0, tokenType="User", value="first")
+            assert (await socket.receive())["endVersion"]["identity"] == 1
+            environment.advance(59)
+            await socket.send(type="Authenticate", baseVersion=1, tokenType="User", value="second")
+            assert (await socket.receive())["endVersion"]["identity"] == 2
+
+            environment.advance(59)
+            await socket.send(type="Action", requestId=0, udfPath="db:act", args=[{}])
+            assert (await socket.receive())["success"]
+            assert (await socket.receive())["type"] == "Transition"
+
+            environment.advance(1)
+            error = await socket.receive()
+            assert (error["type"], error["authUpdateAttempted"], error["baseVersion"]) == ("AuthError", False, 2)
+            assert (await socket.closing())[0] == 1000
 
     asyncio.run(scenario())
 
