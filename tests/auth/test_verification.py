@@ -64,8 +64,9 @@ def test_a_token_of_an_oidc_provider_is_believed(provider: IdentityProvider) -> 
 def test_oidc_providers_may_sign_with_eddsa(provider: IdentityProvider) -> None:
     """Signed by hand: the library only signs under the name of RFC 9864, and providers still write the old one."""
     rig = Rig([oidc_of(provider)])
-    private = Ed25519PrivateKey.generate()
-    provider.keys["edwards"] = OKPKey.import_key(private)
+    provider.keys["edwards"] = key = OKPKey.generate_key("Ed25519")
+    private = key.get_op_key("sign")
+    assert isinstance(private, Ed25519PrivateKey)
     head = base64url(b'{"alg":"EdDSA","kid":"edwards"}')
     text = f"{head}.{base64url(json.dumps(provider.claims(rig.now)).encode())}"
 
