@@ -107,6 +107,10 @@ class IdentityProvider:
         """Its published keys."""
         return {"keys": [{**key.as_dict(private=False), "kid": key_id} for key_id, key in self.keys.items()]}
 
+    def rotate(self) -> None:
+        """Sign with another key from now on, and publish that alone."""
+        self.keys = {"second": rsa_key(1)}
+
     def fetches(self, path: str = "/jwks.json") -> int:
         """How often a document was asked for."""
         return self.requests.count(path)
@@ -134,7 +138,7 @@ class IdentityProvider:
         (subject,) = query["subject"]
         lifetime = int(query.get("lifetime", ["3600"])[0])
         # Each token differs from the one before, as fresh tokens do.
-        return self.token(sub=subject, iat=now, exp=now + lifetime, jti=str(len(self.requests)))
+        return self.token(next(iter(self.keys)), sub=subject, iat=now, exp=now + lifetime, jti=str(len(self.requests)))
 
     def _send(self, request: BaseHTTPRequestHandler, status: int, kind: str, body: bytes) -> None:
         request.send_response(status)

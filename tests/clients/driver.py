@@ -62,6 +62,11 @@ class Driver:
         """Watch a query. Values come by `Subscription.next`."""
         return Subscription(self, self._send("subscribe", path=path, args=args or {}))
 
+    def authenticate(self, token_url: str) -> Subscription:
+        """Call as whom the tokens are for that `token_url` gives out. Clients that watch over their tokens tell by
+        `Subscription.next` whether the server takes them."""
+        return Subscription(self, self._send("authenticate", url=token_url))
+
     def paginate(self, path: str, args: dict[str, Any], size: int) -> Subscription:
         """Watch a paginated query, from a first page of `size`; values are `{"results", "status"}`. React only."""
         return Subscription(self, self._send("paginate", path=path, args=args, size=size))

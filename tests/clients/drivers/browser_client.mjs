@@ -25,6 +25,12 @@ await serve({
   query: ({ path, args }) => client.query(reference(path), args),
   mutation: ({ path, args }) => client.mutation(reference(path), args),
   action: ({ path, args }) => client.action(reference(path), args),
+  // Tokens come from `url`; what the client makes of them is an update of `as`.
+  authenticate: ({ as, url }) =>
+    client.setAuth(
+      async () => (await fetch(url)).text(),
+      (isAuthenticated) => report("update", as, { value: isAuthenticated }),
+    ),
   // Many mutations, none waiting for another, each shown before the server knows of it.
   count: ({ path, args, shown, times }) => {
     const [query, queryArgs] = [reference(shown.path), shown.args];

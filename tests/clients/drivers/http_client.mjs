@@ -7,6 +7,7 @@ const client = new ConvexHttpClient(process.argv[2], { skipConvexDeploymentUrlCh
 const reference = (path) => path.split(":").reduce((parent, name) => parent[name], anyApi);
 
 await serve({
+  authenticate: async ({ url }) => client.setAuth(await (await fetch(url)).text()),
   query: ({ path, args }) => client.query(reference(path), args),
   mutation: ({ path, args }) => client.mutation(reference(path), args),
   action: ({ path, args }) => client.action(reference(path), args),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import urllib.request
 from typing import Any
 
 import convex
@@ -60,6 +61,10 @@ async def serve(url: str, kind: str) -> None:
         command = json.loads(line)
         if command["do"] == "subscribe":
             watching[command["as"]] = asyncio.create_task(watch(client, command))
+        elif command["do"] == "authenticate":
+            with urllib.request.urlopen(command["url"]) as answer:
+                client.set_auth(answer.read().decode())
+            report("done", command["as"], value=None)
         elif command["do"] == "unsubscribe":
             watching.pop(command["as"]).cancel()
         else:

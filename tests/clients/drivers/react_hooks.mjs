@@ -7,9 +7,10 @@ for (const [name, value] of Object.entries(page)) {
   Object.defineProperty(globalThis, name, { value, configurable: true, writable: true }); // Node's own navigator has no setter
 }
 
-const { Component, createElement, useEffect } = await import("react");
+const { Component, createElement, useCallback, useEffect } = await import("react");
 const { createRoot } = await import("react-dom/client");
-const { ConvexProvider, ConvexReactClient, useAction, useMutation, usePaginatedQuery, useQuery } = await import("convex/react");
+const { ConvexProvider, ConvexProviderWithAuth, ConvexReactClient, useAction, useConvexAuth, useMutation, usePaginatedQuery, useQuery } =
+  await import("convex/react");
 const { anyApi } = await import("convex/server");
 const { default: WebSocket } = await import("ws");
 const { report, reportError, serve } = await import("./lines.mjs");
@@ -74,7 +75,25 @@ function call(hook, { path, args }) {
   });
 }
 
+function AuthState({ as }) {
+  const { isLoading, isAuthenticated } = useConvexAuth();
+  useEffect(() => {
+    if (!isLoading) report("update", as, { value: isAuthenticated });
+  }, [as, isLoading, isAuthenticated]);
+  return null;
+}
+
 await serve({
+  // Tokens come from `url`; what the provider makes of them is an update of `as`.
+  authenticate({ as, url }) {
+    const useAuth = () => {
+      const fetchAccessToken = useCallback(async () => (await fetch(url)).text(), []);
+      return { isLoading: false, isAuthenticated: true, fetchAccessToken };
+    };
+    const state = createElement(AuthState, { as });
+    const root = createRoot(document.createElement("div"));
+    root.render(createElement(ConvexProviderWithAuth, { client, useAuth }, state));
+  },
   subscribe({ as, path, args }) {
     const boundary = createElement(Boundary, { as }, createElement(Live, { as, path, args }));
     mounted.set(as, mount(boundary, { onCaughtError: () => {} }));
