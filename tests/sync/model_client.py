@@ -77,6 +77,12 @@ class ModelClient:
                 type="Authenticate", baseVersion=base, tokenType="Admin", value=admin_key, impersonating=acting_as
             )
 
+    def present(self, token: str, subject: str) -> None:
+        """Bring a user's token; `subject` is whom it is for."""
+        base, self.identity_version = self.identity_version, self.identity_version + 1
+        self._identity_at[self.identity_version] = subject
+        self.send(type="Authenticate", baseVersion=base, tokenType="User", value=token)
+
     # --- from the server ---
 
     def receive(self, text: bytes | str) -> dict[str, Any]:
