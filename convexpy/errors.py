@@ -12,6 +12,7 @@
         CalledFunctionFailed   a function that an action has called failed
         FrameTooLarge          a message between two processes is beyond what a socket frame may hold
         Overloaded             a bound on waiting work was reached; the caller may try again later
+        OutOfRetention         the database cannot be read as it was at that timestamp any more
         Unauthenticated        a token or key that proves nothing here
         AuthProviderUnavailable  who could vouch for a token cannot be asked now
 
@@ -167,6 +168,12 @@ class Overloaded(ConvexpyError):
     def __init__(self, text: str, code: str = "TooManyConcurrentRequests") -> None:
         super().__init__(text)
         self.code = code
+
+
+class OutOfRetention(ConvexpyError):
+    """What the database was at a timestamp, or what has happened since, is not kept any more."""
+
+    code = "OutOfRetention"
 
 
 class Unauthenticated(ConvexpyError):

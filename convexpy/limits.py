@@ -43,6 +43,8 @@ WRITE_LOG_KEYS_MAX = 1_000_000
 LOG_RETENTION_SECONDS = 24 * 3600
 LOG_RETENTION_BYTES = 1024 * MIB
 LOG_TRIM_ROWS_PER_COMMIT = 64
+PAST_READ_COMMITS_MAX = 100_000  # since the timestamp that is read at; a read in the past takes all of them back
+PAST_READ_BYTES_MAX = 64 * MIB  # of the log, likewise
 
 # Committing.
 BATCH_REQUESTS_MAX = 256  # one LMDB transaction; more wait for the next one

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ExceptionHandler
 
-from convexpy.errors import AuthProviderUnavailable, Conflict, Overloaded, Unauthenticated, WorkerLost
+from convexpy.errors import AuthProviderUnavailable, Conflict, OutOfRetention, Overloaded, Unauthenticated, WorkerLost
 
 
 class HttpRefusal(Exception):
@@ -34,7 +34,7 @@ async def _unauthenticated(request: Request, error: Exception) -> Response:
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Overloaded | Conflict | AuthProviderUnavailable)
+    assert isinstance(error, Overloaded | Conflict | AuthProviderUnavailable | OutOfRetention)
     return _answer(503, error.code, str(error))
 
 
@@ -66,6 +66,7 @@ EXCEPTION_HANDLERS: dict[type[Exception], ExceptionHandler] = {
     Overloaded: _unavailable,
     Conflict: _unavailable,
     AuthProviderUnavailable: _unavailable,
+    OutOfRetention: _unavailable,
     WorkerLost: _internal,  # the operator has been told by whoever lost it; a traceback would say no more
     TimeoutError: _timeout,
     ClientDisconnect: _gone,

@@ -6,7 +6,6 @@ Source: wire-protocol 8.1; convex-backend crates/local_backend/src/public_api.rs
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -31,7 +30,7 @@ from convexpy.http.bodies import (
 from convexpy.http.errors import HttpRefusal
 from convexpy.limits import HTTP_TIMEOUT_SECONDS
 from convexpy.runtime.identity import Authenticator, Caller
-from convexpy.runtime.interface import Backend, FunctionRequest, LiveQueries, Outcome
+from convexpy.runtime.interface import Backend, FunctionRequest, Outcome
 from convexpy.runtime.messages import Format
 from convexpy.runtime.timestamps import encode_ts
 
@@ -108,7 +107,7 @@ class FunctionRoutes:
         format_ = output_format(request, body.format)
         call = _function_request(request, caller, body.path, body.args, format_)
         async with asyncio.timeout(HTTP_TIMEOUT_SECONDS):
-            outcome = await _outcome_at(self._backend.live, call, ts)
+            outcome = await self._backend.query_at(call, ts)
         return Response(_encode(outcome), media_type="application/json")
 
     async def _query_batch(self, request: Request) -> Response:
@@ -158,41 +157,3 @@ def _encode(outcome: Outcome) -> bytes:
     error_data = b"" if outcome.error_data is None else b',"errorData":' + outcome.error_data
     message = msgspec.json.encode(outcome.error)
     return b'{"status":"error","errorMessage":%b%b%b}' % (message, error_data, log_lines)
-
-
-class _Change:
-    """Waits for an entry to change, any number of times."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-
-    def entry_changed(self) -> None:
-        self._event.set()
-
-    async def wait(self) -> None:
-        await self._event.wait()
-        self._event.clear()
-
-
-async def _outcome_at(live: LiveQueries, call: FunctionRequest, ts: int) -> Outcome:
-    """The query's result as of `ts`, if one that is at hand or a run of now is known to hold there.
-
-    Raises:
-        HttpRefusal: 503, what the query reads has changed since `ts`, or may have.
-    """
-    change = _Change()
-    entry = live.subscribe(call, change)
-    with contextlib.ExitStack() as stack:
-        stack.callback(live.unsubscribe, entry, change)
-        while True:
-            if (outcome := entry.outcome) is not None:
-                if entry.snapshot_ts > ts:
-                    break
-                if entry.valid_until_ts is None or ts < entry.valid_until_ts:
-                    return outcome
-                if not entry.is_running:
-                    break
-            await change.wait()
-    raise HttpRefusal(
-        503, "OutOfRetention", f"The database as it was at {ts} can no longer be read. Begin at a new one."
-    )

@@ -25,6 +25,7 @@ from convexpy.processes.frames import FrameSocket
 from convexpy.processes.host import resolve
 from convexpy.processes.messages import Ready, StartFailed
 from convexpy.storage.lmdb_store import LmdbStore
+from convexpy.transactions.commit_log import LmdbCommitLog
 from convexpy.transactions.commit_messages import BatchOutcome, CommitRequest, Committed, Conflicted, Refused
 from convexpy.transactions.committer import Committer
 
@@ -51,7 +52,8 @@ def open_committer(settings: Mapping[str, Any]) -> CommitterParts:
     """Open the database of `data_folder` for writing; `is_relaxed`: commit without waiting for the last sync."""
     store = LmdbStore(Path(settings["data_folder"]), readonly=False, metasync=not settings["is_relaxed"])
     store.clear_stale_readers()
-    committer = Committer(store, RealEnvironment())
+    environment = RealEnvironment()
+    committer = Committer(LmdbCommitLog(store, environment), environment)
     return CommitterParts(committer.commit, store.sync if settings["is_relaxed"] else None, store.close)
 
 

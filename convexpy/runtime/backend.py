@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Raw
 
 from convexpy.environment import Environment
-from convexpy.errors import Conflict, ConvexpyError, InvalidRequest, Overloaded
+from convexpy.errors import Conflict, ConvexpyError, InvalidRequest, OutOfRetention, Overloaded
 from convexpy.limits import MUTATION_ATTEMPTS_MAX
 from convexpy.runtime.http_exchange import Exchanges, HttpExchange
 from convexpy.runtime.http_routes import RouteTable
@@ -142,6 +142,16 @@ class RuntimeBackend:
     async def query(self, request: FunctionRequest) -> Outcome:
         """See `interface.Backend`."""
         return await self.live.query_once(request)
+
+    async def query_at(self, request: FunctionRequest, ts: int) -> Outcome:
+        """See `interface.Backend`. Nothing of it is cached: what changes later cannot change it."""
+        call = self._call("query", request)
+        call.at_ts = ts
+        reply = await self._functions.submit(call)
+        if reply.loss == "too old":
+            raise OutOfRetention(reply.error)
+        self._report_call("query", request.path, request.caller, reply)
+        return self._outcome(request, reply, ts)
 
     async def mutation(
         self, request: FunctionRequest, session: tuple[str, int] | None = None, job_id: str | None = None

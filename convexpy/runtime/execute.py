@@ -15,6 +15,7 @@ from convexpy.errors import (
     FunctionNotFound,
     InvalidRequest,
     InvalidValue,
+    OutOfRetention,
 )
 from convexpy.functions.definitions import Function
 from convexpy.runtime.execution import Run, wrong_kind
@@ -28,6 +29,7 @@ from convexpy.runtime.session_requests import find_recorded, record
 from convexpy.runtime.system_functions import SYSTEM_FUNCTIONS
 from convexpy.runtime.transaction_limits import warn_near_limits
 from convexpy.storage.lmdb_store import Snapshot
+from convexpy.transactions.past_snapshot import PastSnapshot
 from convexpy.transactions.transaction import Transaction
 from convexpy.values import decode_json, encode_as
 
@@ -41,8 +43,12 @@ def execute(call: Call, snapshot: Snapshot, generation: Generation) -> Reply:
         snapshot: not older than `call.min_ts`; open until this returns.
     """
     assert snapshot.ts >= call.min_ts, f"call {call.id} needs ts {call.min_ts}, its snapshot is of {snapshot.ts}"
-    catalog = generation.catalogs.at(snapshot)
-    transaction = Transaction(snapshot, catalog, generation.limits, call.seed, call.now_ns // 1_000_000)
+    try:
+        seen = snapshot if call.at_ts is None else PastSnapshot(snapshot, call.at_ts)
+    except OutOfRetention as error:
+        return Reply(id=call.id, is_ok=False, error=str(error), loss="too old", snapshot_ts=snapshot.ts)
+    catalog = generation.catalogs.at(seen)
+    transaction = Transaction(seen, catalog, generation.limits, call.seed, call.now_ns // 1_000_000)
     run = Run(call, generation, transaction, snapshot.instance_secret())
     with capturing(run.sink):
         try:
@@ -51,7 +57,7 @@ def execute(call: Call, snapshot: Snapshot, generation: Generation) -> Reply:
             reply = _failed(run, error)
     if not transaction.is_unlimited:
         warn_near_limits(run)
-    reply.snapshot_ts = snapshot.ts
+    reply.snapshot_ts = seen.ts
     reply.log_lines = [] if call.is_redacted else run.sink.finish()
     reply.used_time, reply.used_identity = run.used_time, run.used_identity
     return reply

@@ -111,6 +111,16 @@ class Backend(Protocol):
 
     async def query(self, request: FunctionRequest) -> Outcome: ...
 
+    async def query_at(self, request: FunctionRequest, ts: int) -> Outcome:
+        """What the query gave at `ts`, with the code of now.
+
+        Args:
+            ts: a commit's; at most `published_ts`.
+
+        Raises:
+            OutOfRetention: the database can no longer be read as it was then.
+        """
+
     async def mutation(self, request: FunctionRequest, session: tuple[str, int] | None = None) -> Outcome:
         """Commit, publish, answer.
 

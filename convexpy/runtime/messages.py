@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 from convexpy.transactions.commit_messages import Reads
 
 NO_COMMIT = Raw(b"\xc0")  # msgpack's nil; msgspec knows no optional Raw
-Loss = Literal["", "killed", "died", "overloaded"]
+Loss = Literal["", "killed", "died", "overloaded", "too old"]
 CallKind = Literal["query", "mutation", "action", "httpAction", "job", "system"]
 Format = Literal["convex_encoded_json", "json", "export_json"]
 
@@ -31,6 +31,7 @@ class Call(Struct, array_like=True, kw_only=True):
     is_internal_allowed: bool = False  # admin, scheduler, server code
     generation: int = 0
     min_ts: int = 0  # the snapshot must not be older
+    at_ts: int | None = None  # queries: read the database as it was at this commit
     seed: bytes = b""  # 16 bytes; ids and randomness of the call come from it
     now_ns: int = 0  # the call's one instant
     request_id: str = ""
@@ -75,7 +76,8 @@ class Reply(Struct, array_like=True, kw_only=True):
     kind: str = ""  # the function's own kind, "" where it was not found
     # Set by the pool when no worker answered. "killed": it was killed at the hard limit, or two workers died in it;
     # that is the function's fault, so it is not repeated, and a job runs again with preset_outcome. "died": there was
-    # no worker for it, or an action's worker died. "overloaded": too many calls wait.
+    # no worker for it, or an action's worker died. "overloaded": too many calls wait. Set by the worker, "too old": its
+    # `at_ts` can no longer be read.
     loss: Loss = ""
     deleted_files: list[str] = []  # names of stored files that may have no row any more once this is committed
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from convexpy.errors import DataFolderError
 from convexpy.limits import MAP_BYTES
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass

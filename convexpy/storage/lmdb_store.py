@@ -19,6 +19,7 @@ from convexpy.storage.keys import decode_ts, encode_ts
 LAST_COMMIT_TS = b"last_commit_ts"
 CATALOG_TS = b"catalog_ts"
 INSTANCE_SECRET = b"instance_secret"
+LOG_FLOOR_TS = b"log_floor_ts"  # of the newest commit that the log does not hold any more
 
 StoreError = lmdb.Error
 
@@ -56,6 +57,10 @@ class Snapshot:
         """Index entries with `start <= key < end`, in key order or its reverse."""
         for key, _ in self._scan(self._indexes, start, end, descending):
             yield key
+
+    def log_floor_ts(self) -> int:
+        """Of this commit and those before it the log says nothing; all later ones are in it."""
+        return decode_ts(self._transaction.get(LOG_FLOOR_TS, db=self._meta) or encode_ts(self.ts))
 
     def log_entries(self, from_ts: int, to_ts: int) -> Iterator[tuple[int, bytes]]:
         """Log values of the commits with `from_ts <= ts < to_ts`, in commit order."""

@@ -23,6 +23,7 @@ from convexpy.storage.lmdb_store import LmdbStore
 from convexpy.testing.actions import InProcessActions
 from convexpy.testing.clock import CommitEnvironment, ManualEnvironment
 from convexpy.testing.workers import CommitOutcome, InProcessCommits, InProcessFunctions
+from convexpy.transactions.commit_log import LmdbCommitLog
 from convexpy.transactions.commit_messages import Committed
 from convexpy.transactions.committer import Committer
 
@@ -54,7 +55,7 @@ class InProcessServer:
         self._environment = environment
         self._limits = limits
         self._generation = 0
-        committer = Committer(store, commit_environment)
+        committer = Committer(LmdbCommitLog(store, commit_environment), commit_environment)
         self.publisher = Publisher(committer.last_ts, environment)
         operations = ActionOperations()
         self.functions = InProcessFunctions(store)

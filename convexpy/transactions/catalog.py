@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from convexpy.storage.keys import ID_BYTES, prefix_end
-from convexpy.storage.lmdb_store import Snapshot
 from convexpy.transactions.catalog_entries import IndexInfo, TableInfo
+from convexpy.transactions.past_snapshot import PAST_CATALOG, AnySnapshot
 from convexpy.transactions.system_tables import COMPONENTS, SYSTEM_TABLES, TABLES
 from convexpy.values import unpack
 
@@ -46,7 +46,7 @@ class Catalog:
         return self.by_keyspace.get(keyspace) or self.by_index_keyspace.get(keyspace)
 
 
-def load_catalog(snapshot: Snapshot) -> Catalog:
+def load_catalog(snapshot: AnySnapshot) -> Catalog:
     """Read the whole catalog; costs time in proportion to the number of tables."""
     tables = [
         table_from_row(unpack(value[8:]), key[-ID_BYTES:])
@@ -65,8 +65,10 @@ class CatalogCache:
     def __init__(self) -> None:
         self._latest: Catalog | None = None
 
-    def at(self, snapshot: Snapshot) -> Catalog:
+    def at(self, snapshot: AnySnapshot) -> Catalog:
         """The catalog as `snapshot` sees it."""
+        if snapshot.catalog_ts == PAST_CATALOG:
+            return load_catalog(snapshot)
         latest = self._latest
         if latest is None or latest.catalog_ts != snapshot.catalog_ts:
             latest = self._latest = load_catalog(snapshot)

@@ -25,11 +25,11 @@ from convexpy.storage.keys import (
     prefix_end,
     successor,
 )
-from convexpy.storage.lmdb_store import Snapshot
 from convexpy.transactions.catalog import Catalog
 from convexpy.transactions.catalog_entries import IndexInfo, TableInfo
 from convexpy.transactions.commit_messages import CommitRequest, Reads
 from convexpy.transactions.index_keys import IndexBounds, cut_group_range, sort_key_of, stored_range
+from convexpy.transactions.past_snapshot import AnySnapshot
 from convexpy.transactions.read_set import ReadSet
 from convexpy.transactions.system_tables import CATALOG_KEYSPACES
 from convexpy.transactions.write_set import ABSENT, Version, WriteSet, version_of
@@ -54,7 +54,9 @@ class Transaction:
         now_ms: the run's instant; creation times begin at it or at the snapshot, whichever is later.
     """
 
-    def __init__(self, snapshot: Snapshot, catalog: Catalog, limits: FunctionLimits, seed: bytes, now_ms: int) -> None:
+    def __init__(
+        self, snapshot: AnySnapshot, catalog: Catalog, limits: FunctionLimits, seed: bytes, now_ms: int
+    ) -> None:
         self.begin_ts = snapshot.ts
         self.catalog = catalog
         self.usage = Usage()

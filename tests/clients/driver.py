@@ -94,6 +94,10 @@ class Driver:
         """Run a query once."""
         return self.finish(self.start("query", path, args))
 
+    def consistent_query(self, path: str, args: dict[str, Any] | None = None) -> Any:
+        """Run a query at the timestamp of the client's first one of these. `http` only."""
+        return self.finish(self.start("consistent", path, args))
+
     def mutation(self, path: str, args: dict[str, Any] | None = None) -> Any:
         """Run a mutation."""
         return self.finish(self.start("mutation", path, args))

@@ -109,3 +109,21 @@ def test_values_survive_the_way_there_and_back(dev_server: Server, connect: Conn
     client = connect(kind, dev_server.url)
 
     assert client.query("messages:echo", {"value": value}) == value
+
+
+def test_consistent_queries_read_one_moment_while_others_write(dev_server: Server, connect: Connect) -> None:
+    """`consistentQuery` of the JavaScript HTTP client: what its first one saw, all that follow see."""
+    reader, writer = connect("http", dev_server.url), connect("http", dev_server.url)
+    for name in ("left", "right"):
+        writer.mutation("counters:add", {"name": name, "by": 10})
+
+    assert reader.consistent_query("counters:read", {"name": "left"}) == 10
+    for _ in range(5):
+        writer.mutation("counters:add", {"name": "left", "by": -1})
+        writer.mutation("counters:add", {"name": "right", "by": 1})
+        writer.mutation("counters:add", {"name": "new", "by": 1})
+
+    assert reader.consistent_query("counters:read", {"name": "right"}) == 10
+    assert reader.consistent_query("counters:read", {"name": "left"}) == 10
+    assert reader.consistent_query("counters:read", {"name": "new"}) == 0
+    assert reader.query("counters:read", {"name": "right"}) == 15

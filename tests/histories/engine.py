@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import json
 import random
+import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -30,6 +31,7 @@ from convexpy.runtime.messages import Call, Reply
 from convexpy.runtime.publishing import Publisher
 from convexpy.storage.lmdb_store import LmdbStore, Snapshot
 from convexpy.testing import TestBackend
+from convexpy.transactions.commit_log import LmdbCommitLog
 from convexpy.transactions.commit_messages import CommitRequest, Committed
 from convexpy.transactions.committer import Committer
 from tests.histories.history import Record
@@ -198,9 +200,11 @@ class Engine:
 
     def __init__(self, database: Database, seed: int) -> None:
         self._chance = random.Random(seed)
-        self._environment = ManualEnvironment(seed=seed)
-        self.workload = Workload(seed, database.next_name())
-        committer = Committer(database.store, self._environment)
+        name = database.next_name()
+        # Ids come from it: another engine of the same seed has left its rows in the database.
+        self._environment = ManualEnvironment(seed=zlib.crc32(f"{seed} {name}".encode()))
+        self.workload = Workload(seed, name)
+        committer = Committer(LmdbCommitLog(database.store, self._environment), self._environment)
         self._publisher = Publisher(committer.last_ts, self._environment)
         self._workers = Workers(database, self._chance)
         self._commits = CommitPath(committer, self._publisher, self._chance)

@@ -14,6 +14,7 @@ from convexpy.storage.keys import ID_BYTES
 from convexpy.storage.lmdb_store import Snapshot
 from convexpy.transactions import committer as committing
 from convexpy.transactions import transaction as transacting
+from convexpy.transactions.commit_log import Batch
 from convexpy.transactions.commit_messages import CommitRequest, Committed, Conflicted, Reads
 from convexpy.transactions.committer import Committer, Outcome
 from convexpy.transactions.read_set import ReadSet
@@ -25,7 +26,7 @@ from tests.histories.engine import CommitPath, Workers
 Patch = tuple[Any, str, Any]
 Requests = list[tuple[int, CommitRequest]]
 
-_commit, _validate, _apply = Committer.commit, Committer._validate, Committer._apply
+_commit, _validate, _take = Committer.commit, Committer._validate, Committer._take
 _scan, _savepoint, _rollback = Transaction.scan, Transaction.savepoint, Transaction.rollback
 _commit_request, _changes, _first_overlap = Transaction.commit_request, WriteSet.changes, WriteLog.first_overlap
 _NEVER_TOO_OLD = 2**62
@@ -50,7 +51,7 @@ def _no_validation(self: Committer, request_id: int, request: CommitRequest) -> 
 def _ignoring(field: str) -> list[Patch]:
     """Neither the committer nor the query cache hears of one kind of keys that a commit touches."""
 
-    def apply(self: Committer, transaction: Any, request: CommitRequest) -> tuple[int, list[bytes]]:
+    def take(self: Committer, request_id: int, request: CommitRequest, batch: Batch) -> Committed:
         ignored = set(getattr(request, field))
         log = self._write_log
         append = log.append
@@ -59,10 +60,10 @@ def _ignoring(field: str) -> list[Patch]:
             append(ts, [key for key in keys if key not in ignored], written_by)
 
         with patch.object(log, "append", append_the_rest):
-            ts, keys = _apply(self, transaction, request)
-        return ts, [key for key in keys if key not in ignored]
+            taken = _take(self, request_id, request, batch)
+        return Committed(request_id, taken.ts, [key for key in taken.keys if key not in ignored])
 
-    return [(Committer, "_apply", apply)]
+    return [(Committer, "_take", take)]
 
 
 def _points_ignored(self: WriteLog, reads: Reads, after_ts: int) -> Overlap | None:
@@ -109,12 +110,12 @@ def _timestamps_reused() -> list[Patch]:
         self.reuse_above = self.last_ts
         return _commit(self, requests)
 
-    def apply(self: Any, transaction: Any, request: CommitRequest) -> tuple[int, list[bytes]]:
+    def take(self: Any, request_id: int, request: CommitRequest, batch: Batch) -> Committed:
         if self.last_ts > self.reuse_above:
             self.last_ts -= 1
-        return _apply(self, transaction, request)
+        return _take(self, request_id, request, batch)
 
-    return [(Committer, "commit", commit), (Committer, "_apply", apply)]
+    return [(Committer, "commit", commit), (Committer, "_take", take)]
 
 
 def _short_memory_forgotten(self: Committer, request_id: int, request: CommitRequest) -> Conflicted | None:

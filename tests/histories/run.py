@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import uvloop
 
 from convexpy.storage.lmdb_store import LmdbStore
-from convexpy.transactions.commit_messages import DocumentWrite
+from convexpy.transactions.commit_log import decode_commit
 from convexpy.values import unpack
 from tests.clients.server import Server
 from tests.faults.convex_client import http, sync_client
@@ -33,8 +32,6 @@ from tests.histories.workloads import Plan, Workload
 APP = Path(__file__).parent / "app"
 WINDOW_TRANSACTIONS = 10_000
 NAME = "history"
-
-_log_value = msgspec.msgpack.Decoder(tuple[str, list[DocumentWrite]])
 
 
 @dataclass
@@ -168,7 +165,7 @@ class _Run:
 def _marks(log_value: bytes) -> list[str]:
     """Marks that a commit has written; one, unless it is none of ours."""
     found = []
-    for write in _log_value.decode(log_value)[1]:
+    for write in decode_commit(log_value).documents:
         fields: dict[str, Any] = {} if write.new is None else unpack(write.new)
         if "mark" in fields:
             found.append(fields["mark"])

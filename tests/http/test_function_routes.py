@@ -159,9 +159,14 @@ def test_reads_at_a_timestamp_hold_there_or_are_refused() -> None:
         assert (await client.post("/api/query_at_ts", json=body)).json()["value"]["n"] == 1
 
         backend.commit("n", 2)
-        late = await client.post("/api/query_at_ts", json=body)
-        assert (late.status_code, late.json()["code"]) == (503, "OutOfRetention")
-        assert not backend.entries
+        assert (await client.post("/api/query_at_ts", json=body)).json()["value"]["n"] == 1
+        for asked, status, code in [
+            (encode_ts(1), 503, "OutOfRetention"),
+            (encode_ts(backend.published_ts + 1), 400, "TimestampInFuture"),
+            ("yesterday", 400, "BadTimestamp"),
+        ]:
+            refused = await client.post("/api/query_at_ts", json={**body, "ts": asked})
+            assert (refused.status_code, refused.json()["code"]) == (status, code)
 
     with_api(scenario)
 

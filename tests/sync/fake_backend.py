@@ -10,7 +10,7 @@ import asyncio
 import json
 from typing import Any
 
-from convexpy.errors import Overloaded, WorkerLost
+from convexpy.errors import OutOfRetention, Overloaded, WorkerLost
 from convexpy.runtime.interface import Entry, FunctionRequest, Listener, Outcome
 
 FIRST_TS = 1_700_000_000_000_000_000
@@ -148,6 +148,12 @@ class FakeBackend:
     async def query(self, request: FunctionRequest) -> Outcome:
         self.calls.append(request)
         return self.evaluate(request, self.published_ts)
+
+    async def query_at(self, request: FunctionRequest, ts: int) -> Outcome:
+        self.calls.append(request)
+        if ts < FIRST_TS:
+            raise OutOfRetention(f"The database as it was at {ts} can no longer be read.")
+        return self.evaluate(request, ts)
 
     async def mutation(self, request: FunctionRequest, session: tuple[str, int] | None = None) -> Outcome:
         self.calls.append(request)

@@ -9,6 +9,7 @@ from convexpy.limits import MAP_BYTES, FunctionLimits
 from convexpy.storage.lmdb_store import LmdbStore, Snapshot
 from convexpy.transactions.catalog import CatalogCache
 from convexpy.transactions.catalog_entries import TableInfo
+from convexpy.transactions.commit_log import LmdbCommitLog
 from convexpy.transactions.commit_messages import CommitRequest, Committed, Conflicted, Refused
 from convexpy.transactions.committer import Committer
 from convexpy.transactions.index_keys import ABOVE, IndexBounds
@@ -29,7 +30,7 @@ class Database:
     ) -> None:
         self.environment = ManualEnvironment(seed=seed)
         self.store = LmdbStore(folder, readonly=False, sync=False, map_bytes=map_bytes)
-        self.committer = committer(self.store, self.environment)
+        self.committer = committer(LmdbCommitLog(self.store, self.environment), self.environment)
         self.catalogs = CatalogCache()
         self._snapshots: dict[int, Snapshot] = {}
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from convexpy.limits import LOG_RETENTION_SECONDS, WRITE_LOG_SECONDS_MAX
 from convexpy.storage.lmdb_store import LmdbStore
-from convexpy.transactions import committer as committer_module
+from convexpy.transactions import commit_log as commit_log_module
 from convexpy.transactions.catalog_entries import TableInfo
+from convexpy.transactions.commit_log import LmdbCommitLog, decode_commit
 from convexpy.transactions.commit_messages import CommitRequest, Committed, Conflicted, DocumentWrite, Reads, Refused
 from convexpy.transactions.committer import Committer
 from convexpy.transactions.index_keys import IndexBounds
@@ -118,7 +118,7 @@ def test_after_a_restart_older_snapshots_lose(tmp_path: Path) -> None:
     database.committed(writer)
     insert(old, messages, n=2)
 
-    database.committer = Committer(database.store, database.environment)
+    database.committer = Committer(LmdbCommitLog(database.store, database.environment), database.environment)
 
     assert isinstance(database.commit(old), Conflicted)
     database.end(fresh)
@@ -158,7 +158,7 @@ def test_timestamps_rise_over_reopening_with_a_wrong_clock(tmp_path: Path) -> No
 
     store = LmdbStore(tmp_path, readonly=False, sync=False)
     environment = ManualEnvironment(now_ns=1, seed=9)
-    committer = Committer(store, environment)
+    committer = Committer(LmdbCommitLog(store, environment), environment)
     assert committer.last_ts == last
     write = DocumentWrite(b"\x00\x00\x04\x00" + b"i" * 16, b"\x80", None)
     outcome = committer.commit([(7, CommitRequest(last, -1, "f", Reads([], []), [write], [], [], []))])
@@ -182,9 +182,10 @@ def test_every_commit_leaves_a_row_in_the_log(database: Database, messages: Tabl
 
     with database.store.snapshot() as snapshot:
         entries = list(snapshot.log_entries(ts, ts + 1))
-    function, documents = msgspec.msgpack.decode(entries[0][1], type=tuple[str, list[DocumentWrite]])
-    assert (len(entries), function) == (1, "tasks:raise")
-    assert documents == request.documents
+    ((_, value),) = entries
+    commit = decode_commit(value)
+    assert (commit.function, commit.documents) == ("tasks:raise", request.documents)
+    assert (commit.index_puts, commit.index_deletes) == (request.index_puts, request.index_deletes)
 
 
 def log_length(database: Database) -> int:
@@ -196,7 +197,7 @@ def test_old_log_rows_go_a_few_at_a_time(
     database: Database, messages: TableInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By age here; each commit takes away a bounded number, so none pays for all."""
-    monkeypatch.setattr(committer_module, "LOG_TRIM_ROWS_PER_COMMIT", 3)
+    monkeypatch.setattr(commit_log_module, "LOG_TRIM_ROWS_PER_COMMIT", 3)
     for n in range(9):
         transaction = database.begin()
         insert(transaction, messages, n=n)
@@ -218,7 +219,7 @@ def test_old_log_rows_go_a_few_at_a_time(
 def test_a_log_that_is_too_large_is_trimmed(
     database: Database, messages: TableInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(committer_module, "LOG_RETENTION_BYTES", 100_000)
+    monkeypatch.setattr(commit_log_module, "LOG_RETENTION_BYTES", 100_000)
     for _ in range(20):
         transaction = database.begin()
         insert(transaction, messages, n="x" * 20_000)

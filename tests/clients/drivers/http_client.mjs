@@ -8,6 +8,8 @@ const reference = (path) => path.split(":").reduce((parent, name) => parent[name
 
 await serve({
   authenticate: async ({ url }) => client.setAuth(await (await fetch(url)).text()),
+  // All of one client are read at one timestamp, that of the first.
+  consistent: ({ path, args }) => client.consistentQuery(reference(path), args),
   query: ({ path, args }) => client.query(reference(path), args),
   mutation: ({ path, args }) => client.mutation(reference(path), args),
   action: ({ path, args }) => client.action(reference(path), args),

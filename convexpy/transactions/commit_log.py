@@ -1,0 +1,163 @@
+"""The commit log: what the committer appends to, and what a copy of the database is made from.
+
+`append` is the one way by which anything is written, and the log alone says what happened: whoever applies its commits
+in order has the same documents, index entries and catalog, byte for byte. Here both are one LMDB database, so that
+appending and applying are one transaction and one sync. A log elsewhere (a PostgreSQL that several machines share)
+needs the same two methods, and its machines apply what `tail` gives them by `LmdbCommitLog.append` of their own.
+
+Source: DESIGN 5; reliability page D4, D5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from convexpy.environment import Environment
+from convexpy.errors import ConvexpyError, OutOfRetention
+from convexpy.limits import LOG_RETENTION_BYTES, LOG_RETENTION_SECONDS, LOG_TRIM_ROWS_PER_COMMIT
+from convexpy.storage.keys import decode_ts, encode_ts
+from convexpy.storage.lmdb_store import CATALOG_TS, INSTANCE_SECRET, LAST_COMMIT_TS, LOG_FLOOR_TS, LmdbStore
+from convexpy.transactions.commit_messages import DocumentWrite
+
+
+class LoggedCommit(Struct, array_like=True):
+    """Everything that one commit wrote. Entries that stay where they are while their document changes are not in it."""
+
+    function: str
+    documents: list[DocumentWrite]
+    index_puts: list[bytes]
+    index_deletes: list[bytes]
+    is_catalog_change: bool
+
+
+Batch = list[tuple[int, LoggedCommit]]
+
+_encode = msgspec.msgpack.Encoder().encode
+decode_commit = msgspec.msgpack.Decoder(LoggedCommit).decode
+
+
+class LogMoved(ConvexpyError):
+    """Somebody else has appended: what was validated against `expected_ts` may not be true any more."""
+
+    def __init__(self, expected_ts: int, last_ts: int) -> None:
+        super().__init__(f"The commit log ends at {last_ts}, not at {expected_ts}: another server writes to it.")
+
+
+class CommitLog(Protocol):
+    """A log that only grows at its end and is cut at its beginning."""
+
+    @property
+    def last_ts(self) -> int:
+        """Timestamp of the last commit, or of the log's creation."""
+
+    def append(self, expected_ts: int, batch: Batch) -> None:
+        """Add commits with rising timestamps: all or none, and durable when this returns.
+
+        Raises:
+            LogMoved: the last commit is not that of `expected_ts`.
+        """
+
+    def tail(self, after_ts: int) -> Iterator[tuple[int, LoggedCommit]]:
+        """The commits after `after_ts`, in order.
+
+        Raises:
+            OutOfRetention: some of them are not kept any more.
+        """
+
+
+class LmdbCommitLog:
+    """Implements `CommitLog` in the database that it describes.
+
+    Args:
+        store: writable. An empty one is initialised, which counts as a commit: a snapshot is never at ts 0.
+        origin: timestamp and instance secret that an empty one begins with, where it is to be the copy of another;
+            None: new ones.
+    """
+
+    def __init__(self, store: LmdbStore, environment: Environment, origin: tuple[int, bytes] | None = None) -> None:
+        self._store = store
+        self._environment = environment
+        self._last_ts = self._initialise(origin)
+
+    def _initialise(self, origin: tuple[int, bytes] | None) -> int:
+        store = self._store
+        with store.environment.begin(write=True) as transaction:
+            stored = transaction.get(LAST_COMMIT_TS, db=store.meta)
+            if stored is not None:
+                return decode_ts(stored)
+            ts, secret = origin or (self._environment.now_ns(), self._environment.entropy(32))
+            for name in (LAST_COMMIT_TS, CATALOG_TS, LOG_FLOOR_TS):
+                transaction.put(name, encode_ts(ts), db=store.meta)
+            transaction.put(INSTANCE_SECRET, secret, db=store.meta)
+            return ts
+
+    @property
+    def last_ts(self) -> int:
+        """See `CommitLog`."""
+        return self._last_ts
+
+    def append(self, expected_ts: int, batch: Batch) -> None:
+        """See `CommitLog`. Old commits beyond what is retained go, some with each batch.
+
+        Raises:
+            StoreError: the database cannot be written; nothing of the batch is there.
+        """
+        if expected_ts != self._last_ts:
+            raise LogMoved(expected_ts, self._last_ts)
+        if not batch:
+            return
+        last_ts = batch[-1][0]
+        with self._store.environment.begin(write=True) as transaction:
+            for ts, commit in batch:
+                self._apply(transaction, encode_ts(ts), commit)
+            transaction.put(LAST_COMMIT_TS, encode_ts(last_ts), db=self._store.meta)
+            self._trim(transaction, encode_ts(last_ts))
+        self._last_ts = last_ts
+
+    def tail(self, after_ts: int) -> Iterator[tuple[int, LoggedCommit]]:
+        """See `CommitLog`. It is one read transaction; take what it gives soon."""
+        with self._store.snapshot() as snapshot:
+            if after_ts < snapshot.log_floor_ts():
+                raise OutOfRetention(f"The commits after {after_ts} are not all kept any more.")
+            for ts, value in snapshot.log_entries(after_ts + 1, snapshot.ts + 1):
+                yield ts, decode_commit(value)
+
+    def _apply(self, transaction: Any, stamp: bytes, commit: LoggedCommit) -> None:
+        store = self._store
+        put, delete = transaction.put, transaction.delete
+        for write in commit.documents:
+            if write.new is None:
+                delete(write.key, db=store.documents)
+            else:
+                put(write.key, stamp + write.new, db=store.documents)
+        for key in commit.index_deletes:
+            delete(key, db=store.indexes)
+        for key in commit.index_puts:
+            put(key, b"", db=store.indexes)
+        put(stamp, _encode(commit), db=store.log, append=True)
+        if commit.is_catalog_change:
+            put(CATALOG_TS, stamp, db=store.meta)
+
+    def _trim(self, transaction: Any, latest: bytes) -> None:
+        """Bounded work a batch; the newest commit always stays."""
+        log = self._store.log
+        oldest_kept = encode_ts(max(0, self._environment.now_ns() - LOG_RETENTION_SECONDS * 10**9))
+        floor = None
+        with transaction.cursor(db=log) as cursor:
+            for _ in range(LOG_TRIM_ROWS_PER_COMMIT):
+                if not cursor.first() or cursor.key() == latest:
+                    break
+                if cursor.key() >= oldest_kept and _bytes_of(transaction.stat(log)) <= LOG_RETENTION_BYTES:
+                    break
+                floor = cursor.key()
+                cursor.delete()
+        if floor is not None:
+            transaction.put(LOG_FLOOR_TS, floor, db=self._store.meta)
+
+
+def _bytes_of(facts: dict[str, int]) -> int:
+    return (facts["branch_pages"] + facts["leaf_pages"] + facts["overflow_pages"]) * facts["psize"]
