@@ -1,4 +1,4 @@
-"""The `convexpy` command: `dev`, `serve`, `run`, `admin-key`.
+"""The `convexpy` command: `dev`, `serve`, `run`, `admin-key`, `doctor`.
 
 Heavy imports wait until a command needs them, so that `--help` is quick.
 """
@@ -99,6 +99,24 @@ def admin_key_command(
         print(read_admin_key(data or folder / ".convexpy"))
     except ConvexpyError as error:
         _fail(error)
+
+
+@app.command()
+def doctor(
+    folder: Folder = Path(),
+    data: Data = None,
+    compact: Annotated[bool, typer.Option("--compact", help="Give free space in the file back to the disk.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Examine the database of a stopped server: every index against its documents, sizes, the log."""
+    from convexpy.cli.doctor import examine
+
+    try:
+        is_healthy = examine(data or folder / ".convexpy", is_compacting=compact, as_json=as_json)
+    except ConvexpyError as error:
+        _fail(error)
+    if not is_healthy:
+        raise typer.Exit(1)
 
 
 def _options(

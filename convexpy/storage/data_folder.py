@@ -89,6 +89,15 @@ def open_data_folder(path: Path, created_ns: int) -> DataFolder:
     return DataFolder(path, deployment, key_path.read_text().strip())
 
 
+def sync_folder(path: Path) -> None:
+    """Force a folder's own entries to disk: files that were made, renamed or removed in it."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def _create(path: Path, facts_path: Path, key_path: Path, created_ns: int) -> None:
     deployment = f"local-{secrets.token_hex(4)}"
     facts = {
@@ -102,11 +111,18 @@ def _create(path: Path, facts_path: Path, key_path: Path, created_ns: int) -> No
     _write_admin_key(key_path, deployment)
     # Last and in one step: a folder without it counts as new.
     draft = facts_path.with_suffix(".draft")
-    draft.write_text(json.dumps(facts, indent=2) + "\n")
+    with draft.open("w") as file:
+        file.write(json.dumps(facts, indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     draft.replace(facts_path)
+    sync_folder(path)
+    sync_folder(path.parent)
 
 
 def _write_admin_key(key_path: Path, deployment: str) -> None:
     fd = os.open(key_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(fd, "w") as file:
         file.write(f"{deployment}|{secrets.token_hex(32)}\n")
+        file.flush()
+        os.fsync(file.fileno())

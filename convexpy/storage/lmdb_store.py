@@ -6,7 +6,8 @@ grows (py-lmdb: docs/index.rst). Values are copied out, so they outlive it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -57,6 +58,10 @@ class Snapshot:
         """Index entries with `start <= key < end`, in key order or its reverse."""
         for key, _ in self._scan(self._indexes, start, end, descending):
             yield key
+
+    def has_entry(self, key: bytes) -> bool:
+        """Whether an index entry is there."""
+        return self._transaction.get(key, db=self._indexes) is not None
 
     def log_floor_ts(self) -> int:
         """Of this commit and those before it the log says nothing; all later ones are in it."""
@@ -163,5 +168,29 @@ class LmdbStore:
         """Free the reader slots of processes that died; returns how many."""
         return int(self.environment.reader_check())
 
+    def sizes(self) -> dict[str, int]:
+        """Bytes of the pages that each of our databases takes, and of the file: what is in neither is free."""
+        with self.environment.begin() as transaction:
+            found = {
+                name: page_bytes(transaction.stat(getattr(self, name)))
+                for name in ("documents", "indexes", "log", "meta")
+            }
+        info = self.environment.info()
+        return {**found, "file": (info["last_pgno"] + 1) * self.environment.stat()["psize"]}
+
+    def copy_compact(self, target: Path) -> None:
+        """Write a copy without free pages; it is on disk when this returns."""
+        fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            self.environment.copyfd(fd, compact=True)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
     def close(self) -> None:
         self.environment.close()
+
+
+def page_bytes(facts: Mapping[str, Any]) -> int:
+    """Bytes of the pages that LMDB's `stat` of one database tells of."""
+    return int((facts["branch_pages"] + facts["leaf_pages"] + facts["overflow_pages"]) * facts["psize"])

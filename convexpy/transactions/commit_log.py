@@ -20,7 +20,7 @@ from convexpy.environment import Environment
 from convexpy.errors import ConvexpyError, OutOfRetention
 from convexpy.limits import LOG_RETENTION_BYTES, LOG_RETENTION_SECONDS, LOG_TRIM_ROWS_PER_COMMIT
 from convexpy.storage.keys import decode_ts, encode_ts
-from convexpy.storage.lmdb_store import CATALOG_TS, INSTANCE_SECRET, LAST_COMMIT_TS, LOG_FLOOR_TS, LmdbStore
+from convexpy.storage.lmdb_store import CATALOG_TS, INSTANCE_SECRET, LAST_COMMIT_TS, LOG_FLOOR_TS, LmdbStore, page_bytes
 from convexpy.transactions.commit_messages import DocumentWrite
 
 
@@ -151,13 +151,9 @@ class LmdbCommitLog:
             for _ in range(LOG_TRIM_ROWS_PER_COMMIT):
                 if not cursor.first() or cursor.key() == latest:
                     break
-                if cursor.key() >= oldest_kept and _bytes_of(transaction.stat(log)) <= LOG_RETENTION_BYTES:
+                if cursor.key() >= oldest_kept and page_bytes(transaction.stat(log)) <= LOG_RETENTION_BYTES:
                     break
                 floor = cursor.key()
                 cursor.delete()
         if floor is not None:
             transaction.put(LOG_FLOOR_TS, floor, db=self._store.meta)
-
-
-def _bytes_of(facts: dict[str, int]) -> int:
-    return (facts["branch_pages"] + facts["leaf_pages"] + facts["overflow_pages"]) * facts["psize"]
