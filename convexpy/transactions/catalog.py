@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from convexpy.storage.keys import ID_BYTES, prefix_end
-from convexpy.transactions.catalog_entries import IndexInfo, TableInfo
+from convexpy.transactions.catalog_entries import IndexInfo, PendingSchema, TableInfo
 from convexpy.transactions.past_snapshot import PAST_CATALOG, AnySnapshot
 from convexpy.transactions.system_tables import COMPONENTS, SYSTEM_TABLES, TABLES
-from convexpy.values import unpack
+from convexpy.values import unpack, validator_from_json
 
 ROOT_NAMESPACE = 0
 
@@ -23,7 +25,26 @@ def table_from_row(row: dict[str, Any], row_id: bytes) -> TableInfo:
         entry["name"]: IndexInfo(entry["name"], entry["keyspace"], tuple(entry["fields"]), entry["state"])
         for entry in row["indexes"]
     }
-    return TableInfo(row["namespace"], row["name"], row["keyspace"], row["number"], indexes, row_id)
+    return TableInfo(
+        row["namespace"],
+        row["name"],
+        row["keyspace"],
+        row["number"],
+        indexes,
+        row_id,
+        _pending_schema(row.get("pending_schema")),
+    )
+
+
+def _pending_schema(entry: dict[str, str] | None) -> PendingSchema | None:
+    if entry is None:
+        return None
+    return PendingSchema(entry["push"], validator_from_json(msgspec.json.decode(entry["validator"])))
+
+
+def is_deleted(row: dict[str, Any]) -> bool:
+    """Whether a row of `_tables` only keeps the numbers of a deleted table from being given out again."""
+    return "name" not in row
 
 
 class Catalog:
@@ -48,13 +69,14 @@ class Catalog:
 
 def load_catalog(snapshot: AnySnapshot) -> Catalog:
     """Read the whole catalog; costs time in proportion to the number of tables."""
-    tables = [
-        table_from_row(unpack(value[8:]), key[-ID_BYTES:])
-        for key, value in snapshot.document_entries(TABLES.prefix, prefix_end(TABLES.prefix), False)
-    ]
+    tables = []
+    for key, value in snapshot.document_entries(TABLES.prefix, prefix_end(TABLES.prefix), False):
+        row: Any = unpack(value[8:])
+        if not is_deleted(row):
+            tables.append(table_from_row(row, key[-ID_BYTES:]))
     components: dict[str, int] = {}
     for _, value in snapshot.document_entries(COMPONENTS.prefix, prefix_end(COMPONENTS.prefix), False):
-        row: Any = unpack(value[8:])
+        row = unpack(value[8:])
         components[row["path"]] = row["namespace"]
     return Catalog(snapshot.catalog_ts, tables, components)
 

@@ -24,11 +24,16 @@ class ReadRange:
 class ReadSet:
     """Keys and ranges read so far. Reads are added, never taken back, not even by a rollback."""
 
-    __slots__ = ("_points", "_ranges")
+    __slots__ = ("_points", "_ranges", "_tables")
 
     def __init__(self) -> None:
         self._points: set[bytes] = set()
         self._ranges: list[ReadRange] = []
+        self._tables: set[bytes] = set()
+
+    def add_table(self, key: bytes) -> None:
+        """Record that a table was used, whose catalog row is at `key`; no limit counts it."""
+        self._tables.add(key)
 
     def add_point(self, key: bytes) -> None:
         """Record that the document at `key` was looked at, whether or not it was there."""
@@ -56,4 +61,9 @@ class ReadSet:
                     ranges[-1] = (ranges[-1][0], end)
             else:
                 ranges.append((start, end))
-        return Reads(list(self._points), ranges)
+        return Reads([*self._points, *(self._tables - self._points)], ranges)
+
+    @property
+    def merged_count(self) -> int:
+        """Points and disjoint ranges, without tables."""
+        return len(self._points) + len(self.merged().ranges)

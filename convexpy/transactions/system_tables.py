@@ -42,9 +42,22 @@ SCHEDULED_FUNCTIONS = _table(
 )
 SESSION_REQUESTS = _table(5, "_session_requests", by_creation_time=[])
 QUEUES = _table(6, "_queues", by_name=["namespace", "name"])
+PUSHES = _table(12, "_pushes", by_state=["state"])
+INDEX_BUILDS = _table(13, "_index_builds", by_index=["index"])
 STORAGE = _table(9, "_storage", by_uuid=["uuid"], by_creation_time=[])
 
 SYSTEM_TABLES = {
-    table.name: table for table in (TABLES, COMPONENTS, MODULES, SCHEDULED_FUNCTIONS, SESSION_REQUESTS, QUEUES, STORAGE)
+    table.name: table
+    for table in (
+        TABLES,
+        COMPONENTS,
+        MODULES,
+        SCHEDULED_FUNCTIONS,
+        SESSION_REQUESTS,
+        QUEUES,
+        STORAGE,
+        PUSHES,
+        INDEX_BUILDS,
+    )
 }
 CATALOG_KEYSPACES = (TABLES.keyspace, COMPONENTS.keyspace)

@@ -1,4 +1,4 @@
-"""Finds tables for a transaction, and creates them: rows of `_tables`, written like any other document.
+"""Finds tables for a transaction, creates, changes and deletes them: rows of `_tables`, documents like any other.
 
 Numbers are taken from the last row in use, which is thereby read: of two transactions that create tables at the same
 time one conflicts and runs again.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from convexpy.storage.keys import ID_BYTES
-from convexpy.transactions.catalog import table_from_row
-from convexpy.transactions.catalog_entries import TableInfo
+from convexpy.transactions.catalog import is_deleted, table_from_row
+from convexpy.transactions.catalog_entries import PendingSchema, TableInfo
 from convexpy.transactions.index_keys import IndexBounds
 from convexpy.transactions.system_tables import (
     FIRST_USER_INDEX,
@@ -39,8 +41,8 @@ def table_of_number(transaction: Transaction, namespace: int, number: int) -> Ta
             return table
     found = transaction.catalog.by_number.get((namespace, number))
     if found is None:
-        for _ in transaction.scan(TABLES, TABLES.indexes["by_number"], _exactly(namespace, number)):
-            raise AssertionError("the catalog lacks a table that the snapshot has")
+        for row in transaction.scan(TABLES, TABLES.indexes["by_number"], _exactly(namespace, number)):
+            assert is_deleted(row), "the catalog lacks a table that the snapshot has"
     return found
 
 
@@ -83,10 +85,52 @@ def change_indexes(transaction: Transaction, table: TableInfo, indexes: list[dic
     Args:
         indexes: `{"name", "fields", "keyspace", "state"}` each; new ones have numbers of `next_index_keyspace`.
     """
-    row = transaction.get(TABLES, table.row_id)
-    assert row is not None, f"table {table.name} has no row"
+    row = _row_of(transaction, table)
     row["indexes"] = indexes
     row["last_index"] = max(row["last_index"], *(entry["keyspace"] for entry in indexes))
+    return _store(transaction, table, row)
+
+
+def set_pending_schema(transaction: Transaction, table: TableInfo, pending: PendingSchema | None) -> TableInfo:
+    """Have documents of a table checked against a further validator from now on, or no more.
+
+    Whoever writes to the table meanwhile conflicts with this, so every write that commits later has seen it.
+    """
+    row = _row_of(transaction, table)
+    if pending is None:
+        row.pop("pending_schema", None)
+    else:
+        validator = msgspec.json.encode(pending.validator.to_json()).decode()
+        row["pending_schema"] = {"push": pending.push, "validator": validator}
+    return _store(transaction, table, row)
+
+
+def delete_table(transaction: Transaction, table: TableInfo) -> None:
+    """Make a table, its documents and its indexes invisible; what is stored of them is left over (`leftovers`).
+
+    Whoever reads or writes the table meanwhile conflicts with this. Its row goes on without a name, for the sake of
+    the numbers in it: no id of this table ever becomes one of another.
+    """
+    row = _row_of(transaction, table)
+    kept = {name: value for name, value in row.items() if name not in ("name", "pending_schema")}
+    transaction.replace(TABLES, table.row_id, {**kept, "indexes": []})
+
+
+def index_entries_of(table: TableInfo) -> list[dict[str, Any]]:
+    """A table's indexes as `change_indexes` takes them."""
+    return [
+        {"name": index.name, "fields": list(index.fields), "keyspace": index.keyspace, "state": index.state}
+        for index in table.indexes.values()
+    ]
+
+
+def _row_of(transaction: Transaction, table: TableInfo) -> dict[str, Any]:
+    row = transaction.get(TABLES, table.row_id)
+    assert row is not None, f"table {table.name} has no row"
+    return row
+
+
+def _store(transaction: Transaction, table: TableInfo, row: dict[str, Any]) -> TableInfo:
     transaction.replace(TABLES, table.row_id, row)
     changed = table_from_row(row, table.row_id)
     transaction.new_tables[(table.namespace, table.name)] = changed

@@ -26,12 +26,12 @@ from convexpy.storage.keys import (
     successor,
 )
 from convexpy.transactions.catalog import Catalog
-from convexpy.transactions.catalog_entries import IndexInfo, TableInfo
-from convexpy.transactions.commit_messages import CommitRequest, Reads
+from convexpy.transactions.catalog_entries import IndexInfo, PendingSchema, TableInfo
+from convexpy.transactions.commit_messages import CommitRequest, DocumentWrite, Reads
 from convexpy.transactions.index_keys import IndexBounds, cut_group_range, sort_key_of, stored_range
 from convexpy.transactions.past_snapshot import AnySnapshot
 from convexpy.transactions.read_set import ReadSet
-from convexpy.transactions.system_tables import CATALOG_KEYSPACES
+from convexpy.transactions.system_tables import CATALOG_KEYSPACES, TABLES
 from convexpy.transactions.write_set import ABSENT, Version, WriteSet, version_of
 from convexpy.values import encode_id, new_internal_id, pack, unpack
 
@@ -71,12 +71,14 @@ class Transaction:
         self._writes = WriteSet()
         self._extra_puts: list[bytes] = []
         self._extra_deletes: list[bytes] = []
+        self._extra_documents: list[DocumentWrite] = []
         self.new_tables: dict[tuple[int, str], TableInfo] = {}
 
     # --- reads
 
     def get(self, table: TableInfo, internal_id: bytes) -> Document | None:
         """Read one document; an absent one is recorded as read too."""
+        self._record_catalog_read(table)
         key = document_key(table.keyspace, internal_id)
         self._reads.add_point(key)
         self._check_range_count()
@@ -119,13 +121,13 @@ class Transaction:
             )
 
     def _check_range_count(self) -> None:
-        if self._reads.range_count > self.limits.ranges_read and not self.is_unlimited:
-            merged = self._reads.merged()
-            if len(merged.points) + len(merged.ranges) > self.limits.ranges_read:
-                raise LimitExceeded(
-                    f"Too many reads in a single function execution (limit: {self.limits.ranges_read}). "
-                    f"Read neighbouring documents with one index range instead of one by one."
-                )
+        most = self.limits.ranges_read
+        # Counted roughly first: to merge what was read costs more than to read.
+        if self._reads.range_count > most and not self.is_unlimited and self._reads.merged_count > most:
+            raise LimitExceeded(
+                f"Too many reads in a single function execution (limit: {most}). "
+                f"Read neighbouring documents with one index range instead of one by one."
+            )
 
     def scan(
         self, table: TableInfo, index: IndexInfo, bounds: IndexBounds, descending: bool = False
@@ -136,6 +138,7 @@ class Transaction:
         write while it iterates: what it changes in place comes with its new fields, what it moves, deletes or adds
         does not come any more, so no row comes twice.
         """
+        self._record_catalog_read(table)
         start, end = stored_range(index.prefix, bounds)
         begun = self._writes.writes_so_far
         own = self._writes.entries_between(index.keyspace, start, end)
@@ -162,6 +165,7 @@ class Transaction:
 
     def scan_by_id(self, table: TableInfo, start: bytes, end: bytes, descending: bool = False) -> Iterator[Document]:
         """Documents with `start <= id < end`, in id order or its reverse."""
+        self._record_catalog_read(table)
         first, last = table.prefix + start, table.prefix + end
         begun = self._writes.writes_so_far
         own = self._writes.documents_between(first, last)
@@ -269,9 +273,9 @@ class Transaction:
         self._check_write_limits()
 
     def _record_catalog_read(self, table: TableInfo) -> None:
-        # A schema change or an index backfill touches this row, so it conflicts with every concurrent writer.
+        # A change of its schema or indexes, and its deletion, touch this row, so they conflict with whoever uses it.
         if not table.is_system and (table.namespace, table.name) not in self.new_tables:
-            self._reads.add_point(document_key(1, table.row_id))
+            self._reads.add_table(TABLES.prefix + table.row_id)
 
     def _stored_version(self, table: TableInfo, internal_id: bytes) -> Version:
         key = document_key(table.keyspace, internal_id)
@@ -300,10 +304,41 @@ class Transaction:
                 f"Split the work over several mutations, for example with ctx.scheduler.run_after(0, …)."
             )
 
-    # --- upkeep of indexes, by pushes only
+    # --- upkeep of tables and indexes, by the platform only
+
+    @property
+    def snapshot(self) -> AnySnapshot:
+        """What is stored, without this transaction's writes; what is read there is in no read set."""
+        return self._snapshot
+
+    def stored_chunk(
+        self, table: TableInfo, after: bytes, rows_max: int, bytes_max: int
+    ) -> tuple[list[Document], bytes | None]:
+        """Stored documents of a table after an id, in id order, and the last one's id where there are more.
+
+        Each is recorded as read, the gaps between them are not: a document that somebody adds there meanwhile is no
+        conflict, for its writer has seen what this chunk is read for in the table's catalog row.
+        """
+        self._record_catalog_read(table)
+        found: list[Document] = []
+        read_bytes = 0
+        last = b""
+        start = table.prefix + (successor(after) if after else b"")
+        for key, raw in self._snapshot.document_entries(start, prefix_end(table.prefix), False):
+            if len(found) == rows_max or (found and read_bytes + len(raw) > bytes_max):
+                return found, last
+            self._reads.add_point(key)
+            read_bytes += len(raw)
+            last = key[-ID_BYTES:]
+            found.append(unpack(raw[8:]))
+        return found, None
+
+    def documents_under_pending_schemas(self) -> Iterator[tuple[TableInfo, PendingSchema, Document]]:
+        """What this transaction would leave in tables for which a push under way has another schema."""
+        return self._writes.under_pending_schemas()
 
     def add_index_entries(self, entries: list[bytes]) -> None:
-        """Put entries of a backfilling index whose documents stay as they are."""
+        """Put entries of an index that is being built, whose documents stay as they are."""
         self._extra_puts.extend(entries)
 
     def drop_index_entries(self, keyspace: int, limit: int) -> bool:
@@ -313,6 +348,17 @@ class Transaction:
             if len(self._extra_deletes) == limit:
                 return True
             self._extra_deletes.append(entry)
+        return False
+
+    def drop_documents(self, keyspace: int, limit: int, bytes_max: int) -> bool:
+        """Delete at most `limit` documents of a table that was deleted; whether there are more."""
+        prefix = keyspace_prefix(keyspace)
+        dropped_bytes = 0
+        for key, raw in self._snapshot.document_entries(prefix, prefix_end(prefix), False):
+            if len(self._extra_documents) == limit or dropped_bytes > bytes_max:
+                return True
+            dropped_bytes += len(raw)
+            self._extra_documents.append(DocumentWrite(key, None, raw[8:]))
         return False
 
     # --- parts and whole
@@ -337,8 +383,7 @@ class Transaction:
     @property
     def ranges_read(self) -> int:
         """Disjoint ranges and single documents looked at so far."""
-        reads = self._reads.merged()
-        return len(reads.points) + len(reads.ranges)
+        return self._reads.merged_count
 
     def without_writes(self) -> Transaction:
         """The same snapshot as it was before this transaction wrote: what is read there is charged here, and is in
@@ -354,6 +399,7 @@ class Transaction:
     def commit_request(self, function: str, generation: int) -> CommitRequest | None:
         """What the committer needs; None where nothing would change."""
         documents, puts, deletes, touches = self._writes.changes()
+        documents += self._extra_documents
         puts += self._extra_puts
         deletes += self._extra_deletes
         if not documents and not puts and not deletes:

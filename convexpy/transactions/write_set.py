@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from convexpy.storage.keys import document_key, index_entry_key
-from convexpy.transactions.catalog_entries import TableInfo
+from convexpy.transactions.catalog_entries import PendingSchema, TableInfo
 from convexpy.transactions.commit_messages import DocumentWrite
 from convexpy.transactions.index_keys import sort_key_of
 from convexpy.values import equal, unpack
@@ -104,6 +105,13 @@ class WriteSet:
         return sorted(
             key for key, document in self._pending.items() if start <= key < end and document.current.packed is not None
         )
+
+    def under_pending_schemas(self) -> Iterator[tuple[TableInfo, PendingSchema, dict[str, Any]]]:
+        """Documents that are there and not as they are stored, in tables for which a push has another schema."""
+        for document in self._pending.values():
+            pending, packed = document.table.pending_schema, document.current.packed
+            if pending is not None and packed is not None and packed != document.stored.packed:
+                yield document.table, pending, unpack(packed)
 
     def savepoint(self) -> int:
         """A mark that `rollback` can return to."""

@@ -14,6 +14,7 @@ from convexpy.transactions.catalog_entries import TableInfo
 from convexpy.transactions.commit_messages import Conflicted
 from convexpy.transactions.index_keys import IndexBounds, sort_key_of
 from convexpy.transactions.read_set import ReadSet
+from convexpy.transactions.system_tables import TABLES
 from convexpy.transactions.transaction import Transaction
 from tests.transactions.rig import Database, between, equal_to, id_of, insert, patch
 
@@ -111,7 +112,10 @@ def test_reading_by_id_reads_that_one_document(
     assert transaction.get(messages, absent) is None
 
     reads = transaction.reads()
-    assert sorted(reads.points) == sorted(document_key(messages.keyspace, row) for row in (numbers[10], absent))
+    catalog_row = document_key(TABLES.keyspace, messages.row_id)
+    documents = [document_key(messages.keyspace, row) for row in (numbers[10], absent)]
+    assert sorted(reads.points) == sorted([catalog_row, *documents])
+    assert transaction.ranges_read == len(documents), "no limit counts what the platform reads on its own account"
     assert reads.ranges == []
 
 
