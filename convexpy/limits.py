@@ -35,6 +35,11 @@ MODULES_MAX = 4096  # of an app, and of each component
 # Storage.
 SORT_KEY_BYTES_MAX = 400  # LMDB 0.9 takes keys of 511 bytes: 4 index number + 400 + 16 id; longer sort keys are cut
 MAP_BYTES = 2**40  # sparse; resizing under live readers is unsafe (py-lmdb issue 379), so it is large from the start
+MAP_BYTES_MIN = 1 * MIB  # the catalog alone takes a part of that
+MAP_RESERVE_SHARE = 1 / 16  # of the map, at most MAP_RESERVE_BYTES_MAX: only deletes may use it
+MAP_RESERVE_BYTES_MAX = 256 * MIB
+DISK_RESERVE_BYTES = 16 * MIB  # a file in the data folder that goes when a delete finds the disk full
+SPACE_FREEING_GROWTH_BYTES_MAX = 4 * KIB  # a commit that deletes may add so much and still use the reserves
 READERS_MAX = 510  # slots of LMDB's reader table; one a worker process and a few for tools
 
 # The commit log, in memory (conflict checks) and on disk (reads in the past).
@@ -42,6 +47,7 @@ WRITE_LOG_SECONDS_MAX = 60  # a transaction that began before is a conflict and 
 WRITE_LOG_KEYS_MAX = 1_000_000
 LOG_RETENTION_SECONDS = 24 * 3600
 LOG_RETENTION_BYTES = 1024 * MIB
+LOG_MAP_SHARE_MAX = 1 / 4  # of the map, where that is less than LOG_RETENTION_BYTES
 LOG_TRIM_ROWS_PER_COMMIT = 64
 PAST_READ_COMMITS_MAX = 100_000  # since the timestamp that is read at; a read in the past takes all of them back
 PAST_READ_BYTES_MAX = 64 * MIB  # of the log, likewise

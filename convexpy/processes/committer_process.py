@@ -25,6 +25,7 @@ from convexpy.processes.frames import FrameSocket
 from convexpy.processes.host import resolve
 from convexpy.processes.messages import Ready, StartFailed
 from convexpy.storage.lmdb_store import LmdbStore
+from convexpy.storage.reserve import SpaceReserve
 from convexpy.transactions.commit_log import LmdbCommitLog
 from convexpy.transactions.commit_messages import BatchOutcome, CommitRequest, Committed, Conflicted, Refused
 from convexpy.transactions.committer import Committer
@@ -53,7 +54,7 @@ def open_committer(settings: Mapping[str, Any]) -> CommitterParts:
     store = LmdbStore(Path(settings["data_folder"]), readonly=False, metasync=not settings["is_relaxed"])
     store.clear_stale_readers()
     environment = RealEnvironment()
-    committer = Committer(LmdbCommitLog(store, environment), environment)
+    committer = Committer(LmdbCommitLog(store, environment, reserve=SpaceReserve(store)), environment)
     return CommitterParts(committer.commit, store.sync if settings["is_relaxed"] else None, store.close)
 
 

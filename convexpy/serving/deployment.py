@@ -71,7 +71,7 @@ class Deployment:
             DataFolderError: the folder is in use or not ours.
             ConvexpyError: the code cannot be pushed, or a process cannot be started.
         """
-        self.folder = open_data_folder(self.settings.data_folder, self._environment.now_ns())
+        self.folder = open_data_folder(self.settings.data_folder, self._environment.now_ns(), self.settings.map_bytes)
         self.folder.lock()
         self.authenticator = DeploymentAuthenticator(
             self.folder.admin_key, self._environment, is_redacted=self.settings.is_redacted, report=self._report

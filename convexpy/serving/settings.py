@@ -8,10 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from convexpy.errors import ConvexpyError
-from convexpy.limits import FunctionLimits
+from convexpy.limits import MAP_BYTES, MAP_BYTES_MIN, FunctionLimits
 
 DEFAULT_PORT, DEFAULT_SITE_PORT = 3210, 3211
-_KNOWN = {"port", "site-port", "host", "data", "workers", "durability", "limits", "public-url", "public-site-url"}
+_KNOWN = {
+    "port",
+    "site-port",
+    "host",
+    "data",
+    "workers",
+    "durability",
+    "limits",
+    "public-url",
+    "public-site-url",
+    "map-bytes",
+}
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,7 @@ class DeploymentSettings:
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     site_port: int = DEFAULT_SITE_PORT
+    map_bytes: int = MAP_BYTES  # of a data folder that is created now
     public_url: str | None = None  # of the API port, where clients reach it by another address
 
     @property
@@ -71,6 +83,7 @@ def read_settings(project_folder: Path, options: dict[str, Any], *, is_redacted:
         limits=_limits(merged.get("limits", {})),
         host=merged.get("host", "127.0.0.1"),
         port=port,
+        map_bytes=_map_bytes(merged.get("map-bytes", MAP_BYTES)),
         public_url=merged.get("public-url"),
         site_port=_port(merged.get("site-port", port + 1 if "port" in merged else DEFAULT_SITE_PORT), "site-port"),
     )
@@ -92,6 +105,12 @@ def _limits(given: Any) -> dict[str, float]:
         raise ConvexpyError(f"limits is a table of NAME = NUMBER, not {given!r}.")
     FunctionLimits().override(given)
     return dict(given)
+
+
+def _map_bytes(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < MAP_BYTES_MIN:
+        raise ConvexpyError(f"map-bytes is a whole number, at least {MAP_BYTES_MIN}, not {value!r}.")
+    return value
 
 
 def _port(value: Any, name: str) -> int:

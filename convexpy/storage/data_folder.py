@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from convexpy.errors import DataFolderError
-from convexpy.limits import MAP_BYTES
+from convexpy.limits import MAP_BYTES, MAP_BYTES_MIN
 
 FORMAT = 2
+FACTS = "convexpy.json"
 
 
 @dataclass
@@ -58,8 +59,20 @@ class DataFolder:
             self._lock_fd = None
 
 
-def open_data_folder(path: Path, created_ns: int) -> DataFolder:
+def stored_map_bytes(path: Path) -> int:
+    """The size that the database of a data folder may reach; decided when the folder was created."""
+    try:
+        size = json.loads((path / FACTS).read_text())["map_bytes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return MAP_BYTES
+    return size if isinstance(size, int) and size >= MAP_BYTES_MIN else MAP_BYTES
+
+
+def open_data_folder(path: Path, created_ns: int, map_bytes: int = MAP_BYTES) -> DataFolder:
     """Open a data folder; a missing or empty one is created.
+
+    Args:
+        map_bytes: of a new folder; see `stored_map_bytes`.
 
     Raises:
         DataFolderError: not ours, of an unknown format, or not writable.
@@ -68,11 +81,11 @@ def open_data_folder(path: Path, created_ns: int) -> DataFolder:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataFolderError(f"The data folder {path} cannot be created: {error.strerror}.") from error
-    facts_path, key_path = path / "convexpy.json", path / "admin_key"
+    facts_path, key_path = path / FACTS, path / "admin_key"
     if not facts_path.exists():
         if (path / "data.mdb").exists():
             raise DataFolderError(f"{path} holds a data.mdb but no convexpy.json, so it is no folder of convexpy's.")
-        _create(path, facts_path, key_path, created_ns)
+        _create(path, facts_path, key_path, created_ns, map_bytes)
     try:
         facts = json.loads(facts_path.read_text())
         found = facts["format"]
@@ -98,12 +111,12 @@ def sync_folder(path: Path) -> None:
         os.close(fd)
 
 
-def _create(path: Path, facts_path: Path, key_path: Path, created_ns: int) -> None:
+def _create(path: Path, facts_path: Path, key_path: Path, created_ns: int, map_bytes: int) -> None:
     deployment = f"local-{secrets.token_hex(4)}"
     facts = {
         "format": FORMAT,
         "engine": "lmdb-0.9",
-        "map_bytes": MAP_BYTES,
+        "map_bytes": map_bytes,
         "deployment": deployment,
         "created_ms": created_ns // 1_000_000,
     }

@@ -7,14 +7,16 @@ grows (py-lmdb: docs/index.rst). Values are copied out, so they outlive it.
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import lmdb
 
-from convexpy.limits import MAP_BYTES, READERS_MAX
+from convexpy.limits import DISK_RESERVE_BYTES, MAP_RESERVE_BYTES_MAX, MAP_RESERVE_SHARE, READERS_MAX
+from convexpy.storage.data_folder import stored_map_bytes
 from convexpy.storage.keys import decode_ts, encode_ts
 
 LAST_COMMIT_TS = b"last_commit_ts"
@@ -23,15 +25,18 @@ INSTANCE_SECRET = b"instance_secret"
 LOG_FLOOR_TS = b"log_floor_ts"  # of the newest commit that the log does not hold any more
 
 StoreError = lmdb.Error
+_DISK_FULL = ("No space left on device", "File too large", "Disk quota exceeded")
 
 
 class Snapshot:
     """The database as it is at `ts`, for as long as this object is open."""
 
-    __slots__ = ("_cursors", "_documents", "_indexes", "_log", "_meta", "_transaction", "catalog_ts", "ts")
+    __slots__ = ("_cursors", "_documents", "_indexes", "_log", "_meta", "_store", "_transaction", "catalog_ts", "ts")
 
     def __init__(self, store: LmdbStore) -> None:
+        self._store = store
         self._transaction = store.environment.begin()
+        store.open_snapshots += 1
         self._cursors: set[Any] = set()
         self._documents, self._indexes, self._log = store.documents, store.indexes, store.log
         meta = self._meta = store.meta
@@ -87,6 +92,7 @@ class Snapshot:
             cursor.close()
         self._cursors = set()
         self._transaction.abort()
+        self._store.open_snapshots -= 1
         # LMDB's reader slot is free only when the last reference is gone (py-lmdb keeps it with the object).
         del self._transaction
 
@@ -126,18 +132,23 @@ class LmdbStore:
         readonly: workers read; only the committer writes.
         sync: False only in tests: a crash of the machine may then corrupt the file.
         metasync: False with `--durability=relaxed`: power loss may cost the last commits, never integrity.
-        map_bytes: the size that the file may reach; a full one refuses commits.
+        map_bytes: the size that the file may reach, None: as the data folder says. A full one refuses commits. The
+            last part of it is a writer's reserve, see `use_whole_map`.
     """
 
     def __init__(
-        self, folder: Path, *, readonly: bool, sync: bool = True, metasync: bool = True, map_bytes: int = MAP_BYTES
+        self, folder: Path, *, readonly: bool, sync: bool = True, metasync: bool = True, map_bytes: int | None = None
     ) -> None:
+        map_bytes = stored_map_bytes(folder) if map_bytes is None else map_bytes
         self.folder = folder
         self.readonly = readonly
+        self.open_snapshots = 0
+        self.map_bytes = map_bytes
+        self._reserve_bytes = 0 if readonly else min(int(map_bytes * MAP_RESERVE_SHARE), MAP_RESERVE_BYTES_MAX)
         self.environment = lmdb.open(
             str(folder / "data.mdb"),
             subdir=False,
-            map_size=map_bytes,
+            map_size=map_bytes - self._reserve_bytes,
             max_dbs=8,
             max_readers=READERS_MAX,
             readonly=readonly,
@@ -159,6 +170,28 @@ class LmdbStore:
     def snapshot(self) -> Snapshot:
         """Begin a read transaction at the latest commit."""
         return Snapshot(self)
+
+    def use_whole_map(self) -> None:
+        """Let the file grow into the reserve. Nothing happens while this process reads: the map may move."""
+        if not self.open_snapshots:
+            self.environment.set_mapsize(self.map_bytes)
+
+    def leave_map_reserve(self) -> None:
+        """Let the file grow no further than before `use_whole_map`, or than it has grown since."""
+        if not self.open_snapshots:
+            self.environment.set_mapsize(self.map_bytes - self._reserve_bytes)
+
+    def missing_space(self, error: StoreError) -> Literal["", "map", "disk"]:
+        """Which of them is full if that is why a write failed. Else nobody knows what the failure has left behind.
+
+        A write that the disk takes a part of is "Input/output error" in LMDB 0.9 (mdb.c: "short write, filesystem
+        full?"), so then the disk itself is asked.
+        """
+        text = str(error)
+        if "MDB_MAP_FULL" in text:
+            return "map"
+        is_short = "Input/output error" in text and _room_bytes(self.folder) < DISK_RESERVE_BYTES
+        return "disk" if is_short or any(sign in text for sign in _DISK_FULL) else ""
 
     def sync(self) -> None:
         """Force everything committed to disk."""
@@ -189,6 +222,16 @@ class LmdbStore:
 
     def close(self) -> None:
         self.environment.close()
+
+
+def _room_bytes(folder: Path) -> int:
+    """How much more the database's file may grow on this disk and in this process."""
+    facts = os.statvfs(folder)
+    file_bytes_max, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    room = facts.f_bavail * facts.f_frsize
+    if file_bytes_max != resource.RLIM_INFINITY:
+        room = min(room, file_bytes_max - (folder / "data.mdb").stat().st_size)
+    return room
 
 
 def page_bytes(facts: Mapping[str, Any]) -> int:

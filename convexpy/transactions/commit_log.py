@@ -10,7 +10,7 @@ Source: DESIGN 5; reliability page D4, D5.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import msgspec
@@ -18,9 +18,18 @@ from msgspec import Struct
 
 from convexpy.environment import Environment
 from convexpy.errors import ConvexpyError, OutOfRetention
-from convexpy.limits import LOG_RETENTION_BYTES, LOG_RETENTION_SECONDS, LOG_TRIM_ROWS_PER_COMMIT
+from convexpy.limits import LOG_MAP_SHARE_MAX, LOG_RETENTION_BYTES, LOG_RETENTION_SECONDS, LOG_TRIM_ROWS_PER_COMMIT
 from convexpy.storage.keys import decode_ts, encode_ts
-from convexpy.storage.lmdb_store import CATALOG_TS, INSTANCE_SECRET, LAST_COMMIT_TS, LOG_FLOOR_TS, LmdbStore, page_bytes
+from convexpy.storage.lmdb_store import (
+    CATALOG_TS,
+    INSTANCE_SECRET,
+    LAST_COMMIT_TS,
+    LOG_FLOOR_TS,
+    LmdbStore,
+    StoreError,
+    page_bytes,
+)
+from convexpy.storage.reserve import SpaceReserve
 from convexpy.transactions.commit_messages import DocumentWrite
 
 
@@ -33,6 +42,8 @@ class LoggedCommit(Struct, array_like=True):
     index_deletes: list[bytes]
     is_catalog_change: bool
 
+
+_OUT_OF_SPACE = {"map": "The database file has reached its maximum size", "disk": "The disk is full"}
 
 Batch = list[tuple[int, LoggedCommit]]
 
@@ -47,6 +58,10 @@ class LogMoved(ConvexpyError):
         super().__init__(f"The commit log ends at {last_ts}, not at {expected_ts}: another server writes to it.")
 
 
+class OutOfSpace(ConvexpyError):
+    """There is no room for a batch; there may be for a smaller one."""
+
+
 class CommitLog(Protocol):
     """A log that only grows at its end and is cut at its beginning."""
 
@@ -54,11 +69,15 @@ class CommitLog(Protocol):
     def last_ts(self) -> int:
         """Timestamp of the last commit, or of the log's creation."""
 
-    def append(self, expected_ts: int, batch: Batch) -> None:
+    def append(self, expected_ts: int, batch: Batch, *, frees_space: bool = False) -> None:
         """Add commits with rising timestamps: all or none, and durable when this returns.
+
+        Args:
+            frees_space: they make the database smaller, so they may use space that is kept for that.
 
         Raises:
             LogMoved: the last commit is not that of `expected_ts`.
+            OutOfSpace: there is no room for them.
         """
 
     def tail(self, after_ts: int) -> Iterator[tuple[int, LoggedCommit]]:
@@ -74,12 +93,21 @@ class LmdbCommitLog:
 
     Args:
         store: writable. An empty one is initialised, which counts as a commit: a snapshot is never at ts 0.
+        reserve: space for what frees space; None: there is none.
         origin: timestamp and instance secret that an empty one begins with, where it is to be the copy of another;
             None: new ones.
     """
 
-    def __init__(self, store: LmdbStore, environment: Environment, origin: tuple[int, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        store: LmdbStore,
+        environment: Environment,
+        *,
+        reserve: SpaceReserve | None = None,
+        origin: tuple[int, bytes] | None = None,
+    ) -> None:
         self._store = store
+        self._reserve = reserve
         self._environment = environment
         self._last_ts = self._initialise(origin)
 
@@ -100,23 +128,45 @@ class LmdbCommitLog:
         """See `CommitLog`."""
         return self._last_ts
 
-    def append(self, expected_ts: int, batch: Batch) -> None:
+    def append(self, expected_ts: int, batch: Batch, *, frees_space: bool = False) -> None:
         """See `CommitLog`. Old commits beyond what is retained go, some with each batch.
 
         Raises:
-            StoreError: the database cannot be written; nothing of the batch is there.
+            StoreError: the disk fails. What it holds now is unknown; opening the database again tells.
         """
         if expected_ts != self._last_ts:
             raise LogMoved(expected_ts, self._last_ts)
         if not batch:
             return
+        try:
+            self._write(batch)
+        except StoreError as error:
+            full = self._store.missing_space(error)
+            if not full:
+                raise
+            if not frees_space or self._reserve is None or not self._write_into(self._reserve, batch):
+                raise OutOfSpace(_OUT_OF_SPACE[full]) from error
+        self._last_ts = batch[-1][0]
+
+    def _write_into(self, reserve: SpaceReserve, batch: Batch) -> bool:
+        with reserve.opened():
+            try:
+                # The log holds what is deleted, for reads in the past. Where space is short, that is what goes first.
+                self._forget_oldest()
+                self._write(batch)
+            except StoreError as error:
+                if not self._store.missing_space(error):
+                    raise
+                return False
+        return True
+
+    def _write(self, batch: Batch) -> None:
         last_ts = batch[-1][0]
         with self._store.environment.begin(write=True) as transaction:
             for ts, commit in batch:
                 self._apply(transaction, encode_ts(ts), commit)
             transaction.put(LAST_COMMIT_TS, encode_ts(last_ts), db=self._store.meta)
             self._trim(transaction, encode_ts(last_ts))
-        self._last_ts = last_ts
 
     def tail(self, after_ts: int) -> Iterator[tuple[int, LoggedCommit]]:
         """See `CommitLog`. It is one read transaction; take what it gives soon."""
@@ -146,12 +196,24 @@ class LmdbCommitLog:
         """Bounded work a batch; the newest commit always stays."""
         log = self._store.log
         oldest_kept = encode_ts(max(0, self._environment.now_ns() - LOG_RETENTION_SECONDS * 10**9))
+        bytes_max = min(LOG_RETENTION_BYTES, int(self._store.map_bytes * LOG_MAP_SHARE_MAX))
+
+        def is_kept(key: bytes) -> bool:
+            return key == latest or (key >= oldest_kept and page_bytes(transaction.stat(log)) <= bytes_max)
+
+        self._forget(transaction, is_kept)
+
+    def _forget_oldest(self) -> None:
+        latest = encode_ts(self._last_ts)
+        with self._store.environment.begin(write=True) as transaction:
+            self._forget(transaction, lambda key: key == latest)
+
+    def _forget(self, transaction: Any, is_kept: Callable[[bytes], bool]) -> None:
+        """Take the oldest commits out of the log, up to the first that is kept."""
         floor = None
-        with transaction.cursor(db=log) as cursor:
+        with transaction.cursor(db=self._store.log) as cursor:
             for _ in range(LOG_TRIM_ROWS_PER_COMMIT):
-                if not cursor.first() or cursor.key() == latest:
-                    break
-                if cursor.key() >= oldest_kept and page_bytes(transaction.stat(log)) <= LOG_RETENTION_BYTES:
+                if not cursor.first() or is_kept(cursor.key()):
                     break
                 floor = cursor.key()
                 cursor.delete()

@@ -13,9 +13,8 @@ Invariants:
 from __future__ import annotations
 
 from convexpy.environment import Environment
-from convexpy.limits import WRITE_LOG_KEYS_MAX, WRITE_LOG_SECONDS_MAX
-from convexpy.storage.lmdb_store import StoreError
-from convexpy.transactions.commit_log import Batch, CommitLog, LoggedCommit
+from convexpy.limits import SPACE_FREEING_GROWTH_BYTES_MAX, WRITE_LOG_KEYS_MAX, WRITE_LOG_SECONDS_MAX
+from convexpy.transactions.commit_log import Batch, CommitLog, LoggedCommit, OutOfSpace
 from convexpy.transactions.commit_messages import CommitRequest, Committed, Conflicted, Refused
 from convexpy.transactions.write_log import WriteLog
 
@@ -49,15 +48,19 @@ class Committer:
             for request_id, request in requests:
                 lost = self._validate(request_id, request)
                 outcomes.append(lost or self._take(request_id, request, batch))
-            self._log.append(before, batch)
+            self._log.append(before, batch, frees_space=all(_frees_space(request) for _, request in requests))
         except Exception as error:
             self._generation = generation
             self.last_ts = before
             # The log holds keys of commits that never were; forgetting all of it is safe, it only costs retries.
             self._write_log = WriteLog(before, WRITE_LOG_KEYS_MAX)
-            if not isinstance(error, StoreError):
+            if not isinstance(error, OutOfSpace):
                 raise
-            return [_refused(request_id, error) for request_id, _ in requests]
+            if len(requests) > 1:
+                # One that is too large must not take along those for which there is room.
+                return [outcome for request in requests for outcome in self.commit([request])]
+            text = f"{error}. Nothing of this mutation was stored. Delete something, or free space."
+            return [Refused(request_id, text) for request_id, _ in requests]
         self._write_log.forget_before(self._environment.now_ns() - WRITE_LOG_SECONDS_MAX * 10**9)
         return outcomes
 
@@ -92,12 +95,11 @@ class Committer:
         return Committed(request_id, ts, keys)
 
 
-def _refused(request_id: int, error: Exception) -> Refused:
-    text = str(error)
-    if "MDB_MAP_FULL" in text:
-        reason = "The database file has reached its maximum size."
-    elif "No space left" in text or "Input/output error" in text:
-        reason = "The disk is full or failing."
-    else:
-        reason = f"The database refused to write: {text}."
-    return Refused(request_id, f"{reason} Nothing of this mutation was stored. Free space, then try again.")
+def _frees_space(request: CommitRequest) -> bool:
+    """Whether it deletes more than it adds; a small row beside that, as the session's record, does not count."""
+    added = removed = growth_bytes = 0
+    for write in request.documents:
+        added += write.old is None
+        removed += write.new is None
+        growth_bytes += len(write.new or b"") - len(write.old or b"")
+    return removed > 0 and removed >= added and growth_bytes <= SPACE_FREEING_GROWTH_BYTES_MAX

@@ -169,7 +169,7 @@ def test_a_copy_made_from_the_log_is_the_same_byte_for_byte(database: Database, 
     (tmp_path / "copy").mkdir()
     copy = LmdbStore(tmp_path / "copy", readonly=False, sync=False)
     log = LmdbCommitLog(database.store, database.environment)
-    replica = LmdbCommitLog(copy, database.environment, origin)
+    replica = LmdbCommitLog(copy, database.environment, origin=origin)
     for _ in range(4):
         for _ in range(COMMITS // 4):
             write_at_random(database, chance)

@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 
 from convexpy.limits import LOG_RETENTION_SECONDS, WRITE_LOG_SECONDS_MAX
-from convexpy.storage.lmdb_store import LmdbStore
+from convexpy.storage.lmdb_store import LmdbStore, StoreError
+from convexpy.storage.reserve import SpaceReserve
 from convexpy.transactions import commit_log as commit_log_module
 from convexpy.transactions.catalog_entries import TableInfo
+from convexpy.transactions.checkup import Checkup
 from convexpy.transactions.commit_log import LmdbCommitLog, decode_commit
 from convexpy.transactions.commit_messages import CommitRequest, Committed, Conflicted, DocumentWrite, Reads, Refused
 from convexpy.transactions.committer import Committer
 from convexpy.transactions.index_keys import IndexBounds
 from convexpy.transactions.transaction import Transaction
+from convexpy.values import index_key
 from tests.manual_environment import ManualEnvironment
 from tests.transactions.rig import Database, insert, patch
 
@@ -258,29 +261,92 @@ def small_database(tmp_path: Path) -> Database:
     return Database(tmp_path, map_bytes=1024 * 1024)
 
 
-def test_a_failed_batch_leaves_nothing_behind(small_database: Database) -> None:
-    """Neither in the file, nor in the write log, nor in the generation; the next batch commits."""
+def test_a_commit_for_which_there_is_no_room_leaves_nothing_behind(small_database: Database) -> None:
+    """Neither in the file, nor in the write log; and it does not take along those of its batch that fit."""
     database = small_database
     messages = database.create_table("messages", by_n=["n"])
     first, large, reader = database.begin(), database.begin(), database.begin()
-    list(reader.scan(messages, messages.indexes["by_n"], IndexBounds()))
+    list(reader.scan(messages, messages.indexes["by_n"], IndexBounds(index_key([2]), index_key([3]))))
     insert(reader, messages, n=3)
     insert(first, messages, n=1)
     insert(large, messages, n=2, text="x" * 900_000)
-    before = database.committer.last_ts
-    requests = [(5, database.request(first)), (6, generation_request(1, 2)), (7, database.request(large))]
+    requests = [(5, database.request(first)), (7, database.request(large)), (6, generation_request(1, 2))]
 
     outcomes = database.committer.commit(requests)
 
+    kept, refused, pushed = outcomes
+    assert isinstance(kept, Committed) and isinstance(pushed, Committed)
     text = "The database file has reached its maximum size. Nothing of this mutation was stored. "
-    assert outcomes == [Refused(n, text + "Free space, then try again.") for n in (5, 6, 7)]
-    assert database.committer.last_ts == before
+    assert refused == Refused(7, text + "Delete something, or free space.")
     with database.store.snapshot() as snapshot:
-        assert snapshot.ts == before
-        assert list(snapshot.index_keys(messages.indexes["by_n"].prefix, b"\xff", False)) == []
-    database.committed(reader)  # nothing was written to its range
-    assert isinstance(database.committer.commit([(0, generation_request(1))])[0], Committed)  # no push happened
+        assert snapshot.ts == pushed.ts
+        assert len(list(snapshot.index_keys(messages.indexes["by_n"].prefix, b"\xff", False))) == 1
+    database.end(reader)
+    retried = database.begin()
+    list(retried.scan(messages, messages.indexes["by_n"], IndexBounds(index_key([2]), index_key([3]))))
+    insert(retried, messages, n=3)
+    database.committed(retried)  # nothing was written to its range
     database.close()
+
+
+def test_a_push_for_which_there_is_no_room_did_not_happen(small_database: Database) -> None:
+    database = small_database
+    write = DocumentWrite(b"\x00\x00\x04\x00" + b"i" * 16, b"x" * 2_000_000, None)
+    push = CommitRequest(2**62, 1, "f", Reads([], []), [write], [], [], [], new_generation=2)
+
+    assert isinstance(database.committer.commit([(0, push)])[0], Refused)
+
+    assert isinstance(database.committer.commit([(0, generation_request(1))])[0], Committed)
+    database.close()
+
+
+def test_a_full_database_can_be_emptied(tmp_path: Path) -> None:
+    """By single deletes of large and of small documents, and by what the platform writes beside them."""
+    database = Database(tmp_path, map_bytes=4 * 1024 * 1024)
+    database.committer = Committer(
+        LmdbCommitLog(database.store, database.environment, reserve=SpaceReserve(database.store)),
+        database.environment,
+    )
+    messages = database.create_table("messages", by_n=["n"])
+    rows: list[bytes] = []
+    for size in (200_000, 1_000):
+        while True:
+            transaction = database.begin()
+            row = insert(transaction, messages, n=len(rows), text="x" * size)
+            if isinstance(database.commit(transaction), Refused):
+                break
+            rows.append(row)
+    assert len(rows) > 10
+
+    for row in rows:
+        transaction = database.begin()
+        transaction.delete(messages, row)
+        insert(transaction, messages, n=-1)
+        assert isinstance(database.commit(transaction), Committed)
+
+    transaction = database.begin()
+    insert(transaction, messages, n=0, text="x" * 100_000)
+    database.committed(transaction)
+    assert [problem.text for problem in Checkup(database.store).problems()] == []
+    database.close()
+
+
+@pytest.mark.parametrize("text", ["Input/output error", "MDB_PANIC: Update of meta page failed"])
+def test_a_disk_that_fails_ends_the_committer(
+    database: Database, messages: TableInfo, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """After a failed sync the kernel may have dropped what it was to write, and a later sync succeeds all the same."""
+
+    def fail(self: LmdbCommitLog, *arguments: object, **options: object) -> None:
+        raise StoreError(text)
+
+    transaction = database.begin()
+    insert(transaction, messages, n=1)
+    request = database.request(transaction)
+    monkeypatch.setattr(LmdbCommitLog, "append", fail)
+
+    with pytest.raises(StoreError, match=text):
+        database.committer.commit([(0, request), (1, request)])
 
 
 def test_a_bug_in_a_request_leaves_nothing_behind_either(database: Database, messages: TableInfo) -> None:

@@ -27,3 +27,24 @@ def stamp(ctx: MutationCtx, round: str, name: str) -> str:
     token = str(ctx.random.getrandbits(60))
     ctx.db.insert("rows", {"round": round, "name": f"{name} {token}"})
     return token
+
+
+@mutation
+def fill(ctx: MutationCtx, round: str, name: str, chars: int) -> None:
+    """A row of any size."""
+    ctx.db.insert("rows", {"round": round, "name": name + "x" * chars})
+
+
+@mutation
+def remove_one(ctx: MutationCtx, round: str) -> bool:
+    """Delete the oldest row; whether there was one."""
+    row = ctx.db.query("rows").with_index("by_round", round=round).first()
+    if row is not None:
+        ctx.db.delete(row["_id"])
+    return row is not None
+
+
+@query
+def count(ctx: QueryCtx, round: str) -> int:
+    """How many rows there are."""
+    return len(ctx.db.query("rows").with_index("by_round", round=round).collect())
