@@ -4,7 +4,8 @@
         ConvexError            raised by app code; its `data` reaches the client as it is
         InvalidRequest         the caller can mend it, so it is never retried
             InvalidValue, InvalidId, ValidationFailed, ArgumentsInvalid, ReturnsInvalid,
-            FunctionNotFound, WrongFunctionKind, QueryError, WriteError, LimitExceeded, NotAllowed
+            FunctionNotFound, WrongFunctionKind, QueryError, WriteError, LimitExceeded, NotAllowed,
+            PushSuperseded
         DefinitionError        the app's own code is wrong in a way that a push can tell
         Conflict               lost a race; the runtime runs the mutation again
         DataFolderError        the data folder is in use, foreign, or damaged
@@ -56,6 +57,10 @@ class InvalidId(InvalidRequest):
 
 class ValidationFailed(InvalidRequest):
     """A value that does not match a validator; the text is the validator's, with path, value and validator."""
+
+
+class PushSuperseded(InvalidRequest):
+    """A push gave way to a newer one, which says itself how it ends."""
 
 
 class ArgumentsInvalid(InvalidRequest):

@@ -13,7 +13,7 @@ from convexpy.errors import QueryError
 from convexpy.functions.filter_expressions import FilterBuilder, as_expression, matches
 from convexpy.functions.index_range_builder import ANY_ID, BY_CREATION_TIME, BY_ID, IndexRangeBuilder
 from convexpy.functions.pagination import PageReader, PaginationHost
-from convexpy.transactions.catalog_entries import IndexInfo, TableInfo
+from convexpy.transactions.catalog_entries import IndexInfo, TableInfo, pending_name
 from convexpy.transactions.index_keys import IndexBounds
 from convexpy.transactions.transaction import Transaction
 from convexpy.values import decode_id
@@ -225,7 +225,7 @@ class Query:
             return BY_ID
         if self._table is None:
             return BY_CREATION_TIME if name == "by_creation_time" else IndexInfo(name, 0, (), "ready")
-        index = self._table.indexes.get(name)
+        index = self._table.indexes.get(name) or self._table.indexes.get(pending_name(name))
         label = f"{self._name}.{name}"
         if index is None or (self._present is not None and name != "by_creation_time"):
             raise QueryError(f"Index {label} not found.")

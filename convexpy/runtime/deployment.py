@@ -1,22 +1,24 @@
 """A push, seen from the server: the new generation's workers prepare the database, then one commit switches.
 
-    load → describe → stage workers → prepare → backfill … → before_push → switch → drop old entries
+    load → describe → stage workers → prepare → check documents … → build indexes … → before_push → switch
 
-A failure at any point before the switch leaves the running code as it is. The template and its pools are asked for
-through `Stage`, so the in-process runner can push as well.
+The running code serves all the while; a failure at any point before the switch leaves it as it is. One push is under
+way at a time. A newer one makes it give way, for nobody waits for code that is no longer in the folder. The template
+and its pools are asked for through `Stage`, so the in-process runner can push as well.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Protocol
 
-from convexpy.errors import ConvexpyError, InvalidRequest
+from convexpy.errors import ConvexpyError, InvalidRequest, PushSuperseded
 from convexpy.runtime.backend import RuntimeBackend
 from convexpy.runtime.http_routes import RouteTable
 from convexpy.runtime.interface import FunctionRequest
 from convexpy.runtime.messages import CallKind
+from convexpy.runtime.upkeep import Progress, Upkeep
 from convexpy.values import decode_json, encode_json
 
 
@@ -35,16 +37,27 @@ class Stage(Protocol):
 
 
 class Pushed(NamedTuple):
-    """What a push has changed."""
+    """What a push has changed. Indexes are named `table.index`."""
 
     functions: int
     added_indexes: list[str]
     removed_indexes: list[str]
+    staged_indexes: list[str]
+    enabled_indexes: list[str]
     findings: list[str]
+
+    def describe(self) -> str:
+        """In a line."""
+        parts = [f"{self.functions} functions"]
+        parts += [f"index {name} added" for name in self.added_indexes]
+        parts += [f"index {name} removed" for name in self.removed_indexes]
+        parts += [f"index {name} staged" for name in self.staged_indexes]
+        parts += [f"index {name} enabled" for name in self.enabled_indexes]
+        return ", ".join([*parts, *self.findings])
 
 
 class Deployer:
-    """Pushes generations, one after the other.
+    """Pushes generations, one after the other, and keeps the database in order between pushes.
 
     Args:
         report: takes a sentence for the operator.
@@ -60,50 +73,120 @@ class Deployer:
         self._backend = backend
         self._report = report
         self._on_switch = on_switch
-        self._cleaning: set[asyncio.Task[None]] = set()
+        self._upkeep = Upkeep(backend, report)
         self._pushing = asyncio.Lock()
+        self._asked = 0
 
-    async def push(self, stage: Stage, generation: int) -> Pushed:
-        """Settle the database for `stage` and switch to it.
+    async def push(self, make_stage: Callable[[int], Awaitable[Stage]]) -> Pushed:
+        """Make a new generation, settle the database for it, and switch to it.
+
+        Args:
+            make_stage: takes the generation's number. It is called when no other push is under way.
 
         Raises:
-            ConvexpyError: the push was refused; the running code is untouched and `stage` is discarded.
+            ConvexpyError: the push was refused; the running code is untouched and the stage is discarded.
+            PushSuperseded: likewise, because a newer push was asked for.
         """
+        self._asked += 1
+        number = self._asked
         async with self._pushing:
+            self._require_newest(number)
+            stage = await make_stage(number)
+            await self._upkeep.pause()
             try:
-                return await self._push(stage, generation)
+                return await self._push(stage, number)
             except BaseException:
                 stage.discard()
                 raise
+            finally:
+                if self._backend.generation:
+                    self._upkeep.resume()
 
-    async def _push(self, stage: Stage, generation: int) -> Pushed:
-        backend = self._backend
+    async def delete_tables(self, component: str, names: list[str]) -> None:
+        """Delete tables with everything in them: gone at once, off the disk little by little.
+
+        Raises:
+            InvalidRequest: one of them is not there, or the schema needs it; none is deleted.
+        """
+        await self._backend.run_system("tables.delete", {"component": component, "tables": names})
+        if not self._pushing.locked():
+            self._upkeep.resume()
+
+    async def stop(self) -> None:
+        """End the work in the background where it is."""
+        await self._upkeep.stop()
+
+    def _require_newest(self, number: int) -> None:
+        if number != self._asked:
+            raise PushSuperseded("Another push was begun before this one was live.")
+
+    async def _push(self, stage: Stage, number: int) -> Pushed:
         description = stage.description
-        prepared = await backend.run_system("push.prepare", {}, is_staged=True)
-        for namespace, table, index in prepared["backfill"]:
-            after: str | None = None
-            while True:
-                payload = {"namespace": namespace, "table": table, "index": index, "after": after}
-                after = await backend.run_system("push.backfill", payload, is_staged=True)
-                if after is None:
-                    break
-        findings = await self._before_push(description)
-        changes = await backend.run_system(
-            "push.switch",
-            {"generation": generation, "description": {name: description[name] for name in ("hash", "auth")}},
-            is_staged=True,
-        )
+        prepared = await self._backend.run_system("push.prepare", {}, is_staged=True)
+        push = prepared["push"]
+        try:
+            for check in prepared["checks"]:
+                await self._check(check | {"push": push}, number)
+            for build in prepared["builds"]:
+                await self._build(build, push, number)
+            findings = await self._before_push(description)
+            self._require_newest(number)
+            stored = {name: description[name] for name in ("hash", "auth")}
+            payload = {"push": push, "generation": number, "description": stored}
+            changes = await self._backend.run_system("push.switch", payload, is_staged=True)
+        except ConvexpyError:
+            await self._abandon()
+            raise
         stage.switch()
         kinds = function_kinds(description)
-        backend.use_generation(generation, kinds)
-        backend.http_routes = RouteTable(description)
+        self._backend.use_generation(number, kinds)
+        self._backend.http_routes = RouteTable(description)
         if self._on_switch is not None:
             self._on_switch(description)
-        if changes["dropped"]:
-            task = asyncio.get_running_loop().create_task(self._drop_entries(changes["dropped"]))
-            self._cleaning.add(task)
-            task.add_done_callback(self._cleaning.discard)
-        return Pushed(len(kinds), changes["added"], changes["removed"], findings)
+        return Pushed(
+            functions=len(kinds),
+            added_indexes=changes["added"],
+            removed_indexes=changes["removed"],
+            staged_indexes=changes["staged"],
+            enabled_indexes=changes["enabled"],
+            findings=findings,
+        )
+
+    async def _check(self, payload: dict[str, Any], number: int) -> None:
+        """Check all documents of a table against its new schema."""
+        progress = Progress(self._report, f"Checking table {payload['table']} against the new schema")
+        rows, after = 0, None
+        while True:
+            self._require_newest(number)
+            done = await self._backend.run_system("push.check_documents", payload | {"after": after}, is_staged=True)
+            rows, after = rows + done["rows"], done["after"]
+            if after is None:
+                return
+            progress.show(rows)
+
+    async def _build(self, build: dict[str, Any], push: str, number: int) -> None:
+        """Enter all older documents into an index, resting as long as each chunk took: writers come first."""
+        progress = Progress(self._report, f"Building index {build['name']}")
+        loop = asyncio.get_running_loop()
+        while True:
+            self._require_newest(number)
+            began = loop.time()
+            payload = {"index": build["index"], "push": push}
+            done = await self._backend.run_system("push.build_index", payload, is_staged=True)
+            if done["is_done"]:
+                break
+            progress.show(done["rows"])
+            await asyncio.sleep(loop.time() - began)
+        if progress.has_reported:
+            self._report(f"Index {build['name']} is built: {done['rows']:,} documents in {progress.seconds:.0f} s.")
+
+    async def _abandon(self) -> None:
+        """Take back what is pending, where there is code running to do it; otherwise the next push will."""
+        if self._backend.generation:
+            try:
+                await self._backend.run_system("push.abandon", {})
+            except ConvexpyError as error:
+                self._report(f"What the push has left behind stays until the next push: {error}")
 
     async def _before_push(self, description: dict[str, Any]) -> list[str]:
         """Ask every component instance that has `before_push`; a refusal stops the push."""
@@ -124,14 +207,6 @@ class Deployer:
             if found.get("refuse"):
                 raise InvalidRequest(f"Component {path!r} refuses this push: {'; '.join(own) or 'it gives no reason'}")
         return findings
-
-    async def _drop_entries(self, keyspaces: list[int]) -> None:
-        for keyspace in keyspaces:
-            try:
-                while await self._backend.run_system("push.drop_entries", {"keyspace": keyspace}):
-                    await asyncio.sleep(0)
-            except ConvexpyError as error:
-                self._report(f"Entries of a dropped index are still there: {error}")
 
 
 def function_kinds(description: dict[str, Any]) -> dict[tuple[str, str], CallKind]:

@@ -24,6 +24,7 @@ from convexpy.runtime.generation import Generation
 from convexpy.runtime.jobs import run_job
 from convexpy.runtime.log_capture import capturing
 from convexpy.runtime.messages import NO_COMMIT, Call, Reply
+from convexpy.runtime.push_validation import note_misfits
 from convexpy.runtime.resolution import Located
 from convexpy.runtime.session_requests import find_recorded, record
 from convexpy.runtime.system_functions import SYSTEM_FUNCTIONS
@@ -104,6 +105,7 @@ def committing_reply(run: Run, value: bytes) -> Reply:
     """A success that is to be committed, if there is anything to commit."""
     call = run.call
     generation = -1 if call.kind == "system" else call.generation
+    note_misfits(run)
     request = run.transaction.commit_request(_commit_name(call), generation)
     if request is not None and run.new_generation is not None:
         request.new_generation = run.new_generation

@@ -15,6 +15,7 @@ from convexpy.runtime.execution import Frame, Run, job_hint
 from convexpy.runtime.jobs import complete
 from convexpy.runtime.push import PUSH_FUNCTIONS
 from convexpy.runtime.storage_functions import STORAGE_FUNCTIONS
+from convexpy.runtime.table_deletion import TABLE_FUNCTIONS
 from convexpy.transactions.catalog_entries import TableInfo
 from convexpy.transactions.index_keys import IndexBounds
 from convexpy.transactions.system_tables import QUEUES, SCHEDULED_FUNCTIONS, SESSION_REQUESTS
@@ -166,4 +167,5 @@ SYSTEM_FUNCTIONS: dict[str, Callable[[Run, Any], Any]] = {
     "forget": forget,
     **PUSH_FUNCTIONS,
     **STORAGE_FUNCTIONS,
+    **TABLE_FUNCTIONS,
 }

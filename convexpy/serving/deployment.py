@@ -20,7 +20,7 @@ from convexpy.processes.pool import FunctionPool
 from convexpy.processes.supervisor import LOAD_APP, Supervisor
 from convexpy.runtime.action_operations import ActionOperations
 from convexpy.runtime.backend import CallReport, RuntimeBackend
-from convexpy.runtime.deployment import Deployer, Pushed
+from convexpy.runtime.deployment import Deployer, Pushed, Stage
 from convexpy.runtime.file_keeper import FileKeeper
 from convexpy.runtime.publishing import Publisher
 from convexpy.runtime.scheduler import JobScheduler
@@ -53,7 +53,6 @@ class Deployment:
         self._report_call = report_call
         self._on_fatal = on_fatal
         self._environment = environment or RealEnvironment()
-        self._generation = 0
         self.folder: DataFolder
         self.authenticator: DeploymentAuthenticator
         self.backend: RuntimeBackend
@@ -118,12 +117,18 @@ class Deployment:
         Raises:
             ConvexpyError: it cannot be; what ran before goes on.
         """
-        self._generation += 1
+        return await self._deployer.push(self._stage)
+
+    async def delete_tables(self, component: str, names: list[str]) -> None:
+        """See `Deployer`."""
+        await self._deployer.delete_tables(component, names)
+
+    async def _stage(self, number: int) -> Stage:
         load = Load(
             host=LOAD_APP,
             project_folder=str(self.settings.project_folder),
             data_folder=str(self.folder.path),
-            generation=self._generation,
+            generation=number,
             limits=self.settings.limits,
             settings={"api_origin": self.settings.api_origin},
         )
@@ -136,10 +141,12 @@ class Deployment:
         except BaseException as error:
             stage.discard()
             raise error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error from None
-        return await self._deployer.push(stage, self._generation)
+        return stage
 
     async def stop(self) -> None:
         """End everything; what was answered is stored, what was not may or may not be."""
+        if hasattr(self, "_deployer"):
+            await self._deployer.stop()
         if hasattr(self, "_scheduler"):
             await self._scheduler.stop()
         if hasattr(self, "_supervisor"):

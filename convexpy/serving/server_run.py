@@ -12,7 +12,7 @@ from typing import Any
 
 from watchfiles import Change, DefaultFilter, awatch
 
-from convexpy.errors import ConvexpyError
+from convexpy.errors import ConvexpyError, PushSuperseded
 from convexpy.http.http_actions import AppHttpActions
 from convexpy.http.storage_routes import StorageRoutes
 from convexpy.runtime.deployment import Pushed
@@ -52,13 +52,6 @@ def show_call(kind: str, path: str, caller: str, reply: Reply) -> None:
         say(f"[{letter}({path})] {line}")
     if not reply.is_ok:
         complain(f"[{letter}({path})] {reply.error.rstrip()}")
-
-
-def _describe(pushed: Pushed) -> str:
-    parts = [f"{pushed.functions} functions"]
-    parts += [f"index {name} added" for name in pushed.added_indexes]
-    parts += [f"index {name} removed" for name in pushed.removed_indexes]
-    return ", ".join([*parts, *pushed.findings])
 
 
 async def run_server(settings: DeploymentSettings, *, is_watching: bool, show_calls: bool) -> None:
@@ -128,7 +121,7 @@ async def _serve(
     stop_watching = asyncio.Event()
     if is_watching:
         tasks.append(loop.create_task(_watch(deployment, stop_watching, complain)))
-    say(f"{_describe(pushed)}")
+    say(pushed.describe())
     for sock in sockets:
         sock.listen(BACKLOG)  # now, not when uvicorn gets to it: who reads the next line may connect
     host = settings.host
@@ -149,15 +142,29 @@ async def _serve(
 
 
 async def _watch(deployment: Deployment, stop: asyncio.Event, report: Callable[[str], None]) -> None:
-    """Push again at every change of the project's Python files; a failed push leaves the running code as it is."""
+    """Push again at every change of the project's Python files; a failed push leaves the running code as it is.
+
+    A push that is still under way at the next change, because it checks or indexes many documents, gives way.
+    """
     folder = deployment.settings.project_folder
     changes = awatch(folder, watch_filter=PythonFilter(), debounce=DEBOUNCE_MS, step=STEP_MS, stop_event=stop)
-    async for _ in changes:
-        started = asyncio.get_running_loop().time()
-        try:
-            pushed = await deployment.push()
-        except ConvexpyError as error:
-            report(f"This change is not live, the code before it goes on serving: {error}")
-        else:
-            seconds = asyncio.get_running_loop().time() - started
-            say(f"Reloaded in {seconds:.2f} s: {_describe(pushed)}")
+    async with asyncio.TaskGroup() as pushes:
+        tasks: list[asyncio.Task[None]] = []
+        async for _ in changes:
+            tasks = [task for task in tasks if not task.done()]
+            tasks.append(pushes.create_task(_push_again(deployment, report)))
+        for task in tasks:
+            task.cancel()
+
+
+async def _push_again(deployment: Deployment, report: Callable[[str], None]) -> None:
+    started = asyncio.get_running_loop().time()
+    try:
+        pushed = await deployment.push()
+    except PushSuperseded:
+        return
+    except ConvexpyError as error:
+        report(f"This change is not live, the code before it goes on serving: {error}")
+    else:
+        seconds = asyncio.get_running_loop().time() - started
+        say(f"Reloaded in {seconds:.2f} s: {pushed.describe()}")

@@ -14,7 +14,7 @@ from convexpy.limits import FunctionLimits
 from convexpy.runtime.action_operations import ActionOperations
 from convexpy.runtime.actions import ActionRunner
 from convexpy.runtime.backend import CallReport, RuntimeBackend
-from convexpy.runtime.deployment import Deployer, Pushed
+from convexpy.runtime.deployment import Deployer, Pushed, Stage
 from convexpy.runtime.file_keeper import FileKeeper
 from convexpy.runtime.generation import Generation
 from convexpy.runtime.publishing import Publisher
@@ -54,7 +54,6 @@ class InProcessServer:
         self._report = report
         self._environment = environment
         self._limits = limits
-        self._generation = 0
         committer = Committer(LmdbCommitLog(store, commit_environment), commit_environment)
         self.publisher = Publisher(committer.last_ts, environment)
         operations = ActionOperations()
@@ -73,7 +72,7 @@ class InProcessServer:
         self.scheduler = JobScheduler(self.backend, job_environment, report, NO_TIMER_LIMIT_SECONDS)
         self.backend.set_job_sink(self.scheduler)
         self.publisher.add_subscriber(self.scheduler.take_commits)
-        self._deployer = Deployer(self.backend, report)
+        self.deployer = Deployer(self.backend, report)
 
     async def start(self, application: Application) -> Pushed:
         """Push the code, settle what an earlier run has left behind, look for due functions.
@@ -94,14 +93,18 @@ class InProcessServer:
         Raises:
             ConvexpyError: the push was refused; what ran before goes on.
         """
-        self._generation += 1
-        generation = Generation(self._generation, application, self._limits)
-        self.functions.staged = generation
-        self.actions.staged = ActionRunner(generation, self._store, self._environment)
-        return await self._deployer.push(_Stage(self, application.describe()), self._generation)
+
+        async def stage(number: int) -> Stage:
+            generation = Generation(number, application, self._limits)
+            self.functions.staged = generation
+            self.actions.staged = ActionRunner(generation, self._store, self._environment)
+            return _Stage(self, application.describe())
+
+        return await self.deployer.push(stage)
 
     async def stop(self) -> None:
         """End everything where it is."""
+        await self.deployer.stop()
         await self.scheduler.stop()
         await self.actions.stop()
 
