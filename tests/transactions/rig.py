@@ -26,10 +26,17 @@ class Database:
     """Begins transactions and commits them, one at a time, in the order that the test says."""
 
     def __init__(
-        self, folder: Path, map_bytes: int = MAP_BYTES, committer: type[Committer] = Committer, seed: int = 0
+        self,
+        folder: Path,
+        map_bytes: int = MAP_BYTES,
+        committer: type[Committer] = Committer,
+        seed: int = 0,
+        *,
+        sync: bool = False,
+        metasync: bool = True,
     ) -> None:
         self.environment = ManualEnvironment(seed=seed)
-        self.store = LmdbStore(folder, readonly=False, sync=False, map_bytes=map_bytes)
+        self.store = LmdbStore(folder, readonly=False, sync=sync, metasync=metasync, map_bytes=map_bytes)
         self.committer = committer(LmdbCommitLog(self.store, self.environment), self.environment)
         self.catalogs = CatalogCache()
         self._snapshots: dict[int, Snapshot] = {}
