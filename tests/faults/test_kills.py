@@ -1,7 +1,7 @@
 """`kill -9` of any process at random moments: nothing acknowledged is lost, nothing happens twice, nobody is orphaned.
 
 The moment is a number of acknowledged calls, so it falls somewhere within workflows that run and writes on their way.
-FAULT_SEED=… runs one round again.
+FAULT_SEED=… runs one round again; FAULT_ROUNDS=500 makes the slow form longer.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from convexpy.processes.pool import default_worker_count
+from convexpy.storage.lmdb_store import LmdbStore
+from convexpy.transactions.checkup import Checkup
 from tests.clients.server import Server
 from tests.faults.conftest import APP
 from tests.faults.convex_client import SyncClient, http, sync_client
@@ -29,7 +31,7 @@ from tests.faults.processes import processes_of, wait_until_gone
 SERVER = "server"
 VICTIMS = (SERVER, "cvx-committer", "cvx-function", "cvx-action", "cvx-template")
 TAKES_THE_SERVER_ALONG = {SERVER, "cvx-committer"}
-ROUNDS, SLOW_ROUNDS = 10, 125
+ROUNDS, SLOW_ROUNDS = 10, int(os.environ.get("FAULT_ROUNDS", "125"))
 HTTP_WRITERS, SYNC_WRITERS = 3, 2
 KILL_AFTER_CALLS_MAX = 250
 CALLS_AFTER_THE_KILL = 30
@@ -137,6 +139,7 @@ class _Round:
         await self._check_workflows()
         await self._check_rows([row for task in sync_rows for row in task.result()])
         self._check_processes()
+        self._check_database()
 
     # --- the kill
 
@@ -253,6 +256,14 @@ class _Round:
         )
         assert all(counts[run, "thought"] >= 1 for run in runs), counts
         assert {step for _, step in counts} == {*MUTATION_STEPS, "thought"}
+
+    def _check_database(self) -> None:
+        """Every index against its documents, scheduled functions included, while the server goes on."""
+        store = LmdbStore(self._server.data, readonly=True)
+        try:
+            assert [problem.text for problem in Checkup(store).problems()] == []
+        finally:
+            store.close()
 
     async def _check_rows(self, sync_rows: list[str]) -> None:
         async with http(self._server.port) as connection:
