@@ -15,6 +15,7 @@ from watchfiles import Change, DefaultFilter, awatch
 from convexpy.errors import ConvexpyError, PushSuperseded
 from convexpy.http.http_actions import AppHttpActions
 from convexpy.http.storage_routes import StorageRoutes
+from convexpy.http.table_routes import TableRoutes
 from convexpy.runtime.deployment import Pushed
 from convexpy.runtime.messages import Reply
 from convexpy.server import ServerSettings, create_api_app, create_site_app
@@ -111,7 +112,8 @@ async def _serve(
     )
     apps = replace(apps, http_actions=AppHttpActions(deployment.backend, apps.authenticator))
     files = StorageRoutes(deployment.backend, deployment.folder.path / "files")
-    apps = replace(apps, extra_routes=(*apps.extra_routes, *files.routes()))
+    tables = TableRoutes(deployment, apps.authenticator)
+    apps = replace(apps, extra_routes=(*apps.extra_routes, *files.routes(), *tables.routes()))
     servers = [
         PortServer(create_api_app(deployment.backend, apps), sockets[0]),
         PortServer(create_site_app(apps), sockets[1]),
