@@ -62,12 +62,13 @@ class Upkeep:
         before = self._task
         self._pausing.clear()
         self._task = asyncio.get_running_loop().create_task(self._work(before))
+        self._task.add_done_callback(self._note_end)
 
     async def pause(self) -> None:
         """Return once nothing is under way; nothing begins before `resume`."""
         self._pausing.set()
         if self._task is not None:
-            await self._task
+            await asyncio.wait([self._task])
 
     async def stop(self) -> None:
         """End it where it is."""
@@ -75,9 +76,13 @@ class Upkeep:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._report(f"Work on indexes has ended, until the next push or start, with {error!r}")
+
     async def _work(self, before: asyncio.Task[None] | None) -> None:
         if before is not None:
-            await before
+            await asyncio.wait([before])
         while not self._pausing.is_set():
             try:
                 for build in await self._backend.run_system("push.unfinished_builds", {}):
