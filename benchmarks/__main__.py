@@ -1,4 +1,4 @@
-"""Prints one table. `python -m benchmarks [mutations] [push] [idle] [workflows]`; without names, all of them.
+"""Prints one table. `python -m benchmarks [mutations] [push] [idle] [big_pushes] [workflows]`; without names, all.
 
 BENCH_RUNS (3) and BENCH_SECONDS (2) make it longer, BENCH_TMP chooses the disk.
 """
@@ -9,10 +9,16 @@ import os
 import platform
 import sys
 
-from benchmarks import idle, mutations, push, workflows
+from benchmarks import big_pushes, idle, mutations, push, workflows
 from benchmarks.common import RUNS, SECONDS, allow_many_connections, busy_percent, table
 
-QUESTIONS = {"mutations": mutations.measure, "push": push.measure, "idle": idle.measure, "workflows": workflows.measure}
+QUESTIONS = {
+    "mutations": mutations.measure,
+    "push": push.measure,
+    "idle": idle.measure,
+    "big_pushes": big_pushes.measure,
+    "workflows": workflows.measure,
+}
 
 
 def main() -> int:
