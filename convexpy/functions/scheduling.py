@@ -85,7 +85,8 @@ class Scheduler:
 
         Args:
             on_complete: an (internal) mutation, called once with `context`, `outcome` and `job_id`. A mutation's
-                completion is in the transaction of the mutation itself.
+                completion is in the transaction of the mutation itself. The outcome's `kind` is success (with `value`),
+                failed (`error`, and `data` of a `ConvexError`) or canceled; `log_lines` are there if it printed any.
             lane: mutations and completions of one lane run one at a time.
             queue: a named queue; at most its limit of functions run at once (see `set_queue_limit`).
 

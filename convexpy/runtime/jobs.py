@@ -5,6 +5,10 @@ state. All of it commits or none, so each happens exactly once. If (a) raises, i
 error; if (b) raises, only its writes go and it becomes a row of its own, tried again with back-off. (a) and (b) have
 separate budgets. For an action: the row turns `inProgress` here, the action runs after that commit, and
 `finish_action` records its outcome: at most once.
+
+An outcome is `{"kind": "success", "value"}`, `{"kind": "failed", "error", "data"?}` (`error` with the user's frames) or
+`{"kind": "canceled"}`. One of a function that printed or logged also has `log_lines`, so that `on_complete` can keep
+them in the same commit: each line once, whatever crashes.
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ import msgspec
 from convexpy.errors import FunctionNotFound, LimitExceeded
 from convexpy.functions.scheduling import Row, ScheduledUsage, completion_row, finished_row
 from convexpy.runtime.execution import Run, job_hint
-from convexpy.runtime.failures import failure_of
+from convexpy.runtime.failures import Failure, failure_of
+from convexpy.runtime.log_capture import lines_for_outcome
 from convexpy.transactions.system_tables import SCHEDULED_FUNCTIONS
 from convexpy.transactions.transaction import Usage
 from convexpy.values import decode_id, encode_json
@@ -48,7 +53,7 @@ def run_job(run: Run) -> dict[str, Any]:
             return {"kind": "done"}
         return _begin_action(run, internal_id, row, located.instance.path)
     preset = run.call.preset_outcome
-    outcome = _run_mutation(run, row) if preset is None else msgspec.msgpack.decode(preset)
+    outcome = _run_and_log(run, row) if preset is None else msgspec.msgpack.decode(preset)
     if "retry" in row and outcome["kind"] == "failed":
         _try_again_later(run, internal_id, row, outcome)
     else:
@@ -86,7 +91,16 @@ def complete(run: Run, internal_id: bytes, row: Row, outcome: Outcome) -> None:
     transaction.delete(SCHEDULED_FUNCTIONS, internal_id)
 
 
-def _run_mutation(run: Run, row: Row) -> Outcome:
+def _run_and_log(run: Run, row: Row) -> Outcome:
+    outcome, failure = _run_mutation(run, row)
+    if "on_complete" in row and (lines := run.sink.finish()):
+        outcome["log_lines"] = lines_for_outcome(lines)
+    if failure is not None:
+        run.sink.add("ERROR", failure.log_text())
+    return outcome
+
+
+def _run_mutation(run: Run, row: Row) -> tuple[Outcome, Failure | None]:
     transaction = run.transaction
     savepoint = transaction.savepoint()
     try:
@@ -96,17 +110,16 @@ def _run_mutation(run: Run, row: Row) -> Outcome:
                 f"Unsupported function type: {row['target']['path']} is a {located.function.kind} now; only mutations "
                 f"and actions can be scheduled."
             )
-        return {"kind": "success", "value": run.invoke(located, row["args"][0], is_top=False)}
+        return {"kind": "success", "value": run.invoke(located, row["args"][0], is_top=False)}, None
     except BaseException as error:
         transaction.rollback(savepoint)
         run.jobs.clear()
         run.canceled_jobs.clear()
         failure = failure_of(error)
-        run.sink.add("ERROR", failure.log_text())
         outcome: Outcome = {"kind": "failed", "error": failure.log_text()}
         if failure.has_data:
             outcome["data"] = failure.data
-        return outcome
+        return outcome, failure
 
 
 def _begin_action(run: Run, internal_id: bytes, row: Row, component: str) -> dict[str, Any]:

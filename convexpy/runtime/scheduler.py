@@ -26,6 +26,7 @@ from convexpy.limits import (
     SCHEDULER_ROWS_IN_MEMORY_MAX,
 )
 from convexpy.runtime.interface import FunctionRequest, Outcome
+from convexpy.runtime.log_capture import lines_for_outcome
 from convexpy.runtime.messages import JobHint
 from convexpy.transactions.commit_messages import Committed
 from convexpy.transactions.system_tables import QUEUES
@@ -342,10 +343,14 @@ class JobScheduler:
 
 def _action_outcome(result: Outcome) -> dict[str, Any]:
     """An action's outcome as `finish_action` takes it; the text without the frame for clients."""
+    outcome: dict[str, Any]
     if result.ok:
-        return {"kind": "success", "value": result.value}
-    text = result.error.partition("\n")[2].rstrip("\n") or result.error
-    outcome: dict[str, Any] = {"kind": "failed", "error": text}
-    if result.error_data is not None:
-        outcome["data"] = result.error_data
+        outcome = {"kind": "success", "value": result.value}
+    else:
+        text = result.error.partition("\n")[2].rstrip("\n") or result.error
+        outcome = {"kind": "failed", "error": text}
+        if result.error_data is not None:
+            outcome["data"] = result.error_data
+    if result.log_lines:
+        outcome["log_lines"] = lines_for_outcome(result.log_lines)
     return outcome

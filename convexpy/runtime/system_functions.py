@@ -65,7 +65,7 @@ def _scheduler_of(run: Run, component: str) -> Scheduler:
 def finish_action(run: Run, payload: Payload) -> dict[str, Any]:
     """Record the outcome of a scheduled action and complete its row; one that was canceled meanwhile stays so.
 
-    Payload: `job_id`, `outcome` {"kind", "value" as JSON | "error", "data" as JSON}.
+    Payload: `job_id`, `outcome` {"kind", "value" as JSON | "error", "data" as JSON, "log_lines"}.
     """
     run.transaction.is_unlimited = False
     internal_id = decode_id(payload["job_id"])[1]

@@ -487,6 +487,31 @@ def test_the_outcome_of_an_action_is_delivered(jobs: TestBackend, function: Any,
     assert outcome.items() <= row["outcome"].items()
 
 
+@pytest.mark.parametrize("function", [internal.jobs.speak, internal.jobs.speak_in_action], ids=["mutation", "action"])
+@pytest.mark.parametrize("is_failing", [False, True])
+def test_what_a_function_printed_is_part_of_its_outcome(jobs: TestBackend, function: Any, is_failing: bool) -> None:
+    """Of one that failed too; not what `on_complete` prints. A conflict or a crash brings each line once."""
+    args = {"lines": 2, "is_failing": is_failing}
+    schedule(jobs, 0, function, args, on_complete=internal.jobs.complete)
+    schedule(jobs, 0, internal.jobs.increment, on_complete=internal.jobs.complete)
+    jobs.run_all_scheduled()
+
+    spoke, silent = sorted((row["outcome"] for row in completions(jobs)), key=len, reverse=True)
+    assert spoke["kind"] == ("failed" if is_failing else "success")
+    assert spoke["log_lines"] == ["[LOG] line 0", "[LOG] line 1", "[WARN] all said", "[LOG] unfinished"]
+    assert silent == {"kind": "success", "value": None}
+
+
+def test_what_a_function_printed_is_cut_where_a_row_could_not_hold_it(jobs: TestBackend) -> None:
+    schedule(jobs, 0, internal.jobs.speak_long, {"count": 10}, on_complete=internal.jobs.complete)
+    jobs.run_all_scheduled()
+
+    (row,) = completions(jobs)
+    *kept, last = row["outcome"]["log_lines"]
+    assert kept == ["[LOG] " + "ü" * 10_000] * 3  # 20,006 bytes each
+    assert last == "[ERROR] Log too large for on_complete. Remaining log lines omitted: 7."
+
+
 def test_a_running_action_that_is_canceled_delivers_only_that(jobs: TestBackend) -> None:
     job = schedule(jobs, 0, internal.jobs.work, {"text": "a", "seconds": 10}, on_complete=internal.jobs.complete)
     jobs.advance(5)

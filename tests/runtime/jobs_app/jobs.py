@@ -1,6 +1,7 @@
 """Functions that are scheduled, and functions that schedule."""
 
 import asyncio
+import logging
 from typing import Any
 
 from convexpy import (
@@ -28,6 +29,32 @@ def record_then_fail(ctx: MutationCtx, text: str) -> None:
     record(ctx, text)
     ctx.scheduler.run_after(0, internal.jobs.record, {"text": "scheduled by who failed"})
     raise ConvexError({"text": text})
+
+
+def say_lines(lines: float, is_failing: bool) -> str:
+    for number in range(int(lines)):
+        print(f"line {number}")
+    logging.getLogger("jobs").warning("all said")
+    print("unfinished", end="")
+    if is_failing:
+        raise ValueError("after speaking")
+    return "said"
+
+
+@internal_mutation
+def speak(ctx: MutationCtx, lines: float, is_failing: bool = False) -> str:
+    return say_lines(lines, is_failing)
+
+
+@internal_action
+async def speak_in_action(ctx: ActionCtx, lines: float, is_failing: bool = False) -> str:
+    return say_lines(lines, is_failing)
+
+
+@internal_mutation
+def speak_long(ctx: MutationCtx, count: float) -> None:
+    for _ in range(int(count)):
+        print("ü" * 10_000)
 
 
 @internal_mutation(args={})
