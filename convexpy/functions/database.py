@@ -126,13 +126,14 @@ class DatabaseWriter(DatabaseReader):
         """Replace some fields: `patch(id, fields)` or `patch(table, id, fields)`; `UNSET` removes a field."""
         table, internal_id, changes, document = self._existing("patch", "Update", table_or_id, id_or_value, value)
         merged = {**document, **changes}
-        self._store(table, internal_id, document, {k: v for k, v in merged.items() if v is not UNSET})
+        is_changed = any(not equal(document.get(name, UNSET), field) for name, field in changes.items())
+        self._store(table, internal_id, document, {k: v for k, v in merged.items() if v is not UNSET}, is_changed)
 
     def replace(self, table_or_id: str, id_or_value: Any, value: Document | Unset = UNSET, /) -> None:
         """Replace all fields but `_id` and `_creationTime`: `replace(id, fields)` or `replace(table, id, fields)`."""
         table, internal_id, fields, document = self._existing("replace", "Replace", table_or_id, id_or_value, value)
-        kept = {"_id": document["_id"], "_creationTime": document["_creationTime"]}
-        self._store(table, internal_id, document, {**kept, **fields})
+        after = {"_id": document["_id"], "_creationTime": document["_creationTime"], **fields}
+        self._store(table, internal_id, document, after, not equal(document, after))
 
     def delete(self, table_or_id: str, id: str | Unset = UNSET, /) -> None:
         """Remove a document: `delete(id)` or `delete(table, id)`."""
@@ -152,15 +153,16 @@ class DatabaseWriter(DatabaseReader):
             raise WriteError(f"{verb} on nonexistent document ID {document_id}")
         return table, internal_id, fields, document
 
-    def _store(self, table: TableInfo, internal_id: bytes, before: Document, after: Document) -> None:
+    def _store(self, table: TableInfo, internal_id: bytes, before: Document, after: Document, is_changed: bool) -> None:
         for reserved in ("_id", "_creationTime"):
-            if reserved not in after or not equal(after[reserved], before[reserved]):
+            given = after.get(reserved, UNSET)
+            if given is not before[reserved] and not equal(given, before[reserved]):
                 raise WriteError(
                     f"Provided value {after.get(reserved)!r} doesn't match '{reserved}' field {before[reserved]!r}."
                 )
         fields = {name: value for name, value in after.items() if name not in ("_id", "_creationTime")}
         self._check_document(table.name, fields)
-        if not equal(before, after):
+        if is_changed:
             self._host.transaction.replace(table, internal_id, after)
 
     def _check_document(self, table: str, fields: Document) -> None:

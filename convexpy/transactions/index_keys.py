@@ -29,8 +29,8 @@ def sort_key_of(index: IndexInfo, fields: dict[str, Any]) -> bytes:
     """A document's full sort key in an index. A missing or non-object step of a dotted path is a missing value."""
     parts = []
     for path in index.paths:
-        value: Any = fields
-        for name in path:
+        value: Any = fields.get(path[0], UNSET)
+        for name in path[1:]:
             value = value.get(name, UNSET) if type(value) is dict else UNSET
         parts.append(sort_key(value))
     parts.append(sort_key(fields["_creationTime"]))

@@ -6,6 +6,7 @@ Source: wire-protocol 6, with its test vectors.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from operator import mul
 
 from convexpy.errors import InvalidId
@@ -49,6 +50,7 @@ def encode_id(table_number: int, internal_id: bytes) -> str:
     return text + "".join([_PAIRS[number >> shift & 1023] for shift in range((letters - 2) * 5, -1, -10)])
 
 
+@lru_cache(maxsize=4096)  # a function reads and writes the same few documents again and again
 def decode_id(text: str) -> tuple[int, bytes]:
     """Table number and internal id.
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from convexpy.values.checking import normalize
 from convexpy.values.types import Int64
 
 _INT64_CODE = 1
@@ -28,12 +27,8 @@ _decoder = msgspec.msgpack.Decoder(ext_hook=_read_ext)
 
 
 def pack(value: Any) -> bytes:
-    """Bytes of a value; fields that are `UNSET` are left out.
-
-    Raises:
-        InvalidValue: no Convex value; names the part and its path.
-    """
-    return _encoder.encode(normalize(value))
+    """Bytes of a value that `normalize` has passed; it is not checked again."""
+    return _encoder.encode(value)
 
 
 def unpack(raw: bytes) -> Any:

@@ -6,6 +6,8 @@ from typing import Any
 
 from convexpy.values.types import UNSET, Int64
 
+_PLAIN = frozenset((str, int, float, bool, type(None), Int64, bytes))
+
 
 def size_of(value: Any) -> int:
     """Convex size in bytes; fields that are `UNSET` do not count, what is no value counts 0."""
@@ -27,8 +29,14 @@ def size_of(value: Any) -> int:
 
 def depth_of(value: Any) -> int:
     """Levels of arrays and objects; a plain value has none."""
-    if isinstance(value, dict):
-        return 1 + max((depth_of(item) for item in value.values()), default=0)
-    if type(value) is list:
-        return 1 + max((depth_of(item) for item in value), default=0)
-    return 0
+    kind = type(value)
+    if kind is not list and not isinstance(value, dict):
+        return 0
+    deepest = 0
+    for item in value if kind is list else value.values():
+        if type(item) in _PLAIN:  # nearly all; a call for each would take most of the time
+            continue
+        depth = depth_of(item)
+        if depth > deepest:
+            deepest = depth
+    return deepest + 1

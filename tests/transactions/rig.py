@@ -16,7 +16,7 @@ from convexpy.transactions.index_keys import ABOVE, IndexBounds
 from convexpy.transactions.system_tables import TABLES
 from convexpy.transactions.tables import change_indexes, ensure_table, next_index_keyspace
 from convexpy.transactions.transaction import Transaction
-from convexpy.values import decode_id, index_key
+from convexpy.values import decode_id, index_key, normalize
 from tests.manual_environment import ManualEnvironment
 
 LIMITS = FunctionLimits()
@@ -107,8 +107,8 @@ def id_of(document_id: str) -> bytes:
 
 
 def insert(transaction: Transaction, table: TableInfo, **fields: Any) -> bytes:
-    """Insert a document; its internal id."""
-    return id_of(transaction.insert(table, fields))
+    """Insert a document without the fields that are `UNSET`; its internal id."""
+    return id_of(transaction.insert(table, normalize(fields)))
 
 
 def patch(transaction: Transaction, table: TableInfo, internal_id: bytes, **fields: Any) -> None:

@@ -18,7 +18,7 @@ from convexpy.transactions.commit_messages import Committed
 from convexpy.transactions.index_keys import ABOVE, IndexBounds
 from convexpy.transactions.transaction import Transaction
 from convexpy.transactions.write_log import WriteLog
-from convexpy.values import UNSET, compare, equal, index_key
+from convexpy.values import UNSET, compare, equal, index_key, normalize
 from tests.transactions.rig import Database, id_of, insert
 
 Rows = dict[bytes, dict[str, Any]]
@@ -81,7 +81,7 @@ class Model(RuleBasedStateMachine):
         if row in self.rows:
             changed = {**self.rows[row], field: value}
             self.rows[row] = {name: item for name, item in changed.items() if item is not UNSET}
-            self.transaction.replace(self.table, row, changed)
+            self.transaction.replace(self.table, row, normalize(changed))
 
     @rule(row=consumes(ids))
     def delete(self, row: bytes) -> None:
@@ -195,7 +195,7 @@ def test_a_read_whose_set_was_not_written_gives_the_same_again(
                 if change == "delete":
                     writer.delete(table, row)
                 else:
-                    writer.replace(table, row, {**document, "a": change})
+                    writer.replace(table, row, normalize({**document, "a": change}))
             if writer.commit_request("f", -1) is None:
                 continue
             outcome = database.commit(writer, "f")

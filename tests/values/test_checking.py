@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 
 from convexpy.errors import InvalidValue
-from convexpy.values import UNSET, Int64, check_value, encode_json, is_identifier, normalize, pack
+from convexpy.values import UNSET, Int64, check_value, encode_json, is_identifier, normalize
 from tests.values.strategies import bits, values
 
 
@@ -22,7 +22,7 @@ class Colour(str, enum.Enum):  # noqa: UP042  (its members are instances of str,
     RED = "red"
 
 
-CHECKERS: list[Callable[[Any], Any]] = [check_value, normalize, encode_json, pack]
+CHECKERS: list[Callable[[Any], Any]] = [check_value, normalize, encode_json]
 
 
 def nested(levels: int) -> Any:

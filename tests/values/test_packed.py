@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from convexpy.values import UNSET, Int64, depth_of, pack, size_of, unpack
+from convexpy.values import UNSET, Int64, depth_of, normalize, pack, size_of, unpack
 from tests.values.strategies import bits, values
 
 
@@ -24,7 +24,12 @@ def test_a_fresh_value_each_time() -> None:
 
 
 def test_fields_without_value_are_not_stored() -> None:
-    assert unpack(pack({"a": UNSET, "b": 1})) == {"b": 1}
+    assert unpack(pack(normalize({"a": UNSET, "b": 1}))) == {"b": 1}
+
+
+def test_what_nobody_has_normalized_is_a_mistake_of_ours() -> None:
+    with pytest.raises(TypeError, match="UNSET is no Convex value"):
+        pack({"a": UNSET})
 
 
 @pytest.mark.parametrize(
