@@ -18,7 +18,17 @@ from convexpy.transactions.catalog_entries import TableInfo
 from convexpy.transactions.system_tables import SYSTEM_TABLES
 from convexpy.transactions.tables import ensure_table, find_table, table_of_number
 from convexpy.transactions.transaction import Transaction
-from convexpy.values import UNSET, Unset, decode_id, depth_of, encode_id, equal, is_identifier, normalize, size_of
+from convexpy.values import (
+    UNSET,
+    Unset,
+    decode_id,
+    depth_of,
+    equal,
+    is_document_field,
+    is_identifier,
+    normalize,
+    size_of,
+)
 from convexpy.values.validators import TableNames, Validator
 
 Document = dict[str, Any]
@@ -85,11 +95,11 @@ class DatabaseReader:
         if table.startswith("_"):
             return None
         try:
-            number, internal_id = decode_id(id)
+            number, _ = decode_id(id)
         except (InvalidId, TypeError):
             return None
         found = find_table(self._host.transaction, self._host.namespace, table)
-        return encode_id(number, internal_id) if found is not None and found.number == number else None
+        return id if found is not None and found.number == number else None
 
     def _target(self, operation: str, table_or_id: Any, id: Any) -> tuple[TableInfo | None, bytes]:
         number, internal_id = _decoded(f"db.{operation}", table_or_id if id is UNSET else id)
@@ -167,7 +177,7 @@ class DatabaseWriter(DatabaseReader):
 
     def _check_document(self, table: str, fields: Document) -> None:
         for name in fields:
-            if not is_identifier(name) or name.startswith("_"):
+            if not is_document_field(name):
                 raise WriteError(
                     f"Field name {name!r} is not allowed at the top of a document: use letters, digits and "
                     f"underscores, not starting with an underscore or a digit."
@@ -217,11 +227,11 @@ class SystemReader:
     def normalize_id(self, table: str, id: str) -> str | None:
         """`id` as an id of a system table, or None."""
         try:
-            number, internal_id = decode_id(id)
+            number, _ = decode_id(id)
         except (InvalidId, TypeError):
             return None
         found = _SYSTEM_NUMBERS.get(number)
-        return encode_id(number, internal_id) if found is not None and found.name == table else None
+        return id if found is not None and found.name == table else None
 
     def _view(self, table: str) -> Callable[[Document], Document | None]:
         namespace = self._host.namespace

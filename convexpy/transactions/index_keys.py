@@ -27,13 +27,17 @@ class IndexBounds(NamedTuple):
 
 def sort_key_of(index: IndexInfo, fields: dict[str, Any]) -> bytes:
     """A document's full sort key in an index. A missing or non-object step of a dotted path is a missing value."""
+    return key_of_fields(index, fields) + sort_key(fields["_creationTime"])
+
+
+def key_of_fields(index: IndexInfo, fields: dict[str, Any]) -> bytes:
+    """The part of a sort key before `_creationTime`."""
     parts = []
     for path in index.paths:
         value: Any = fields.get(path[0], UNSET)
         for name in path[1:]:
             value = value.get(name, UNSET) if type(value) is dict else UNSET
         parts.append(sort_key(value))
-    parts.append(sort_key(fields["_creationTime"]))
     return b"".join(parts)
 
 

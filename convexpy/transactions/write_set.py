@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from convexpy.storage.keys import document_key, index_entry_key
 from convexpy.transactions.catalog_entries import PendingSchema, TableInfo
 from convexpy.transactions.commit_messages import DocumentWrite
-from convexpy.transactions.index_keys import sort_key_of
-from convexpy.values import equal, unpack
+from convexpy.transactions.index_keys import key_of_fields
+from convexpy.values import equal, sort_key, unpack
 
 
 class Version(NamedTuple):
@@ -44,8 +44,9 @@ def _are_equal(one: Version, other: Version) -> bool:
 
 def version_of(table: TableInfo, internal_id: bytes, packed: bytes, fields: dict[str, Any]) -> Version:
     """A present document with its entry in each index of its table."""
+    created = sort_key(fields["_creationTime"])  # the same part of each key
     entries = {
-        index.keyspace: index_entry_key(index.prefix, sort_key_of(index, fields), internal_id)
+        index.keyspace: index_entry_key(index.prefix, key_of_fields(index, fields) + created, internal_id)
         for index in table.indexes.values()
         if not (index.is_sparse and index.fields[0] not in fields)
     }

@@ -1,6 +1,7 @@
 """What a value is: types, order, size, forms on the wire and in storage, document ids, validators."""
 
 from convexpy.values.checking import check_value as check_value
+from convexpy.values.checking import is_document_field as is_document_field
 from convexpy.values.checking import is_identifier as is_identifier
 from convexpy.values.checking import normalize as normalize
 from convexpy.values.ids import decode_id as decode_id

@@ -65,6 +65,17 @@ def is_identifier(name: str) -> bool:
     return len(name) <= IDENTIFIER_CHARS_MAX and _IDENTIFIER.match(name) is not None and name.strip("_") != ""
 
 
+def is_document_field(name: str) -> bool:
+    """Whether a document may have a field of that name besides those of the platform."""
+    # Length first: the cache keeps its arguments.
+    return len(name) <= IDENTIFIER_CHARS_MAX and _is_document_field(name)
+
+
+@lru_cache(maxsize=4096)
+def _is_document_field(name: str) -> bool:
+    return is_identifier(name) and not name.startswith("_")
+
+
 def check_value(value: Any) -> None:
     """Refuse what is no Convex value.
 
