@@ -16,15 +16,12 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-import os
-import traceback
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context
-from pathlib import Path
-from types import CoroutineType
 from typing import Any, Literal, TypeAlias
 
+from convexpy_workflow.backtraces import describe_failure, describe_wait
 from convexpy_workflow.commands import (
     Canceled,
     CancelRequested,
@@ -211,8 +208,8 @@ class Engine:
         match resolution.outcome:
             case Success(value):
                 future.set_result(value)
-            case Failure(error, data):
-                future.set_exception(StepFailed(position, command.name, error, data))
+            case Failure(error, data, traceback):
+                future.set_exception(StepFailed(position, command.name, error, data, traceback))
             case Canceled():
                 future.set_exception(StepCanceled(position, command.name, "Canceled"))
 
@@ -260,40 +257,3 @@ class Engine:
         if not isinstance(exception, (Exception, SystemExit)):
             raise exception  # the host's own interruption, a time limit for one: the wave's failure, not the run's
         return describe_failure(exception)
-
-
-def describe_failure(exception: BaseException) -> Failure:
-    """Turn what a handler raised into an outcome: class and message, the data of a `ConvexError`, the user's frames."""
-    message = str(exception)
-    name = type(exception).__name__
-    frames = traceback.TracebackException.from_exception(exception, capture_locals=False)
-    frames.stack = traceback.StackSummary.from_list([f for f in frames.stack if not _is_engine_file(f.filename)])
-    return Failure(
-        error=f"{name}: {message}" if message else name,
-        data=getattr(exception, "data", None),
-        traceback="".join(frames.format()).rstrip(),
-    )
-
-
-_PACKAGE = str(Path(__file__).parent) + os.sep
-
-
-def _is_engine_file(filename: str) -> bool:
-    return filename.startswith(_PACKAGE)
-
-
-def describe_wait(task: asyncio.Task[Any]) -> str:
-    """Say where a task waits: its frames from the outermost await to the innermost, as `file:line function`.
-
-    `Task.get_stack` gives one frame only for a suspended coroutine, so the chain of awaits is walked here.
-    """
-    places = []
-    awaited: Any = task.get_coro()
-    while isinstance(awaited, CoroutineType):
-        frame = awaited.cr_frame
-        if frame is not None and not _is_engine_file(frame.f_code.co_filename):
-            places.append(f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}")
-        awaited = awaited.cr_await
-    if awaited is not None:
-        places.append(f"awaiting {type(awaited).__name__}")
-    return f"{task.get_name()}: " + " → ".join(places)

@@ -73,15 +73,28 @@ class StepError(WorkflowError):
         name: the step's name, by default the path of its function.
         text: what the step's function raised, as text.
         data: the data of a `ConvexError` that the function raised, else None.
+        traceback: the frames of the step's function where it raised, with file, line and source; "" if unknown.
     """
 
-    def __init__(self, position: int, name: str, text: str, data: Any = None) -> None:
+    def __init__(self, position: int, name: str, text: str, data: Any = None, traceback: str = "") -> None:
         super().__init__(position, name, text, data)
-        self.position, self.name, self.text, self.data = position, name, text, data
+        self.position, self.name, self.text, self.data, self.traceback = position, name, text, data, traceback
+
+
+class StepTraceback(WorkflowError):
+    """Where a step's function raised: the cause of a `StepFailed`, so that a printed traceback shows both sides."""
+
+    def __str__(self) -> str:
+        return f"the step's function raised\n{self.args[0]}"
 
 
 class StepFailed(StepError):
     """The step's function raised, and its retries (if it has any) are used up."""
+
+    def __init__(self, position: int, name: str, text: str, data: Any = None, traceback: str = "") -> None:
+        super().__init__(position, name, text, data, traceback)
+        if traceback:
+            self.__cause__ = StepTraceback(traceback)
 
     def __str__(self) -> str:
         return f"Step {self.position} ({self.name}) failed: {self.text}"

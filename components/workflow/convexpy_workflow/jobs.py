@@ -6,9 +6,9 @@ import logging
 from typing import Any
 
 from convexpy import MutationCtx
+from convexpy_workflow.backtraces import text_of
 from convexpy_workflow.commands import StartStep
 from convexpy_workflow.definition import Definition
-from convexpy_workflow.engine import describe_failure
 
 # The scheduler takes five years; a timer beyond this is reached by several wake-ups.
 WAKE_AHEAD_MS_MAX = 365 * 86_400_000
@@ -73,7 +73,7 @@ def call_back(
             callback["function"], {"workflowId": workflow_id, "result": result, "context": callback["context"]}
         )
     except Exception as error:
-        text = describe_failure(error).error
+        text = text_of(error)
         _log.error("on_complete of workflow %s failed: %s", workflow_id, text)
         ctx.run_mutation(
             definition.component.journal.note_on_complete_error, {"workflowId": workflow_id, "error": text}

@@ -199,6 +199,20 @@ class WorkflowManager:
         args = {"workflowId": workflow_id, "order": order, "paginationOpts": pagination_opts}
         return ctx.run_query(self._component.runs.list_steps, args)
 
+    def list_logs(self, ctx: Any, workflow_id: str, *, pagination_opts: dict[str, Any] | None = None) -> Any:
+        """List what a run printed and logged, each line once: functions of its steps, and its handler between them.
+
+        Returns:
+            a page with the wire's names, 100 lines unless `pagination_opts` says otherwise, of `{"level", "text",
+            "source": "handler" | "step", "at"}`, those of steps with `stepNumber`, `name` and `attempt` too; `at` is in
+            milliseconds.
+
+        Raises:
+            WorkflowNotFound, InvalidWorkflowId
+        """
+        args = {"workflowId": workflow_id, "paginationOpts": pagination_opts}
+        return ctx.run_query(self._component.logs.list_logs, args)
+
 
 _USAGE = "When calling it directly, use '{ args: { ...your workflow args } }'"
 
@@ -261,12 +275,17 @@ def _begin(ctx: MutationCtx, definition: Definition, args: dict[str, Any], field
 
 def _take_outcome(ctx: MutationCtx, definition: Definition, context: dict[str, Any], fields: dict[str, Any]) -> None:
     outcome: Outcome = bounded(outcome_of_job(fields), "Step return value")
-    if isinstance(outcome, Failure) and _try_again(ctx, definition, context, outcome):
+    lines = fields.get("log_lines", [])
+    if isinstance(outcome, Failure) and _try_again(ctx, definition, context, outcome, lines):
         return
-    run_wave(ctx, definition, context["workflowId"], context["epoch"], (int(context["position"]), outcome))
+    printed = (int(context["failures"]) + 1, lines)
+    news = (int(context["position"]), outcome)
+    run_wave(ctx, definition, context["workflowId"], context["epoch"], news, printed)
 
 
-def _try_again(ctx: MutationCtx, definition: Definition, context: dict[str, Any], failure: Failure) -> bool:
+def _try_again(
+    ctx: MutationCtx, definition: Definition, context: dict[str, Any], failure: Failure, lines: list[str]
+) -> bool:
     """Schedule a failed step's next attempt if its policy has one left. The handler is not run for it."""
     workflow_id, position = context["workflowId"], int(context["position"])
     journal = definition.component.journal
@@ -279,9 +298,9 @@ def _try_again(ctx: MutationCtx, definition: Definition, context: dict[str, Any]
         return False
     delay_ms = Retry.from_fields(step.retry).delay_ms(failures, ctx.random.random())
     job = schedule_step(ctx, definition, workflow_id, int(context["epoch"]), step, delay_ms, failures)
-    ctx.run_mutation(
-        journal.note_attempt, {"workflowId": workflow_id, "position": position, "attempts": failures, "job": job}
-    )
+    lines = [*lines, f"[ERROR] {failure.error}\n{failure.traceback}".rstrip()]
+    attempt = {"workflowId": workflow_id, "position": position, "attempts": failures, "job": job, "lines": lines}
+    ctx.run_mutation(journal.note_attempt, attempt)
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,8 @@ from convexpy_workflow.non_retryable import is_non_retryable
 from convexpy_workflow.replay import Journal, RecordedSignal, RecordedStep
 
 Fields = dict[str, Any]
+# A query runs in the handler's own mutation, so frames of this package lie above its own: each with its source line.
+_OUR_FRAMES = re.compile(r"    at [^\n]* \(convexpy_workflow/[^\n]*\)\n(?:        [^\n]*\n)?")
 DIFF_ARGS_BYTES_MAX = 16 * 1024  # of recorded and of actual arguments in the reason of a stuck run
 
 
@@ -83,7 +86,8 @@ def outcome_of_job(fields: Fields) -> Outcome:
     data: Any = fields.get("data")
     if is_non_retryable(data):
         message = data["message"]
-    return Failure(message.removeprefix("Uncaught ").strip(), data, f"    at {frames}" if separator else "")
+    trace = _OUR_FRAMES.sub("", f"    at {frames}\n").rstrip("\n") if separator else ""
+    return Failure(message.removeprefix("Uncaught ").strip(), data, trace)
 
 
 def journal_from_rows(started_ms: int, steps: Iterable[Fields], timers: Iterable[Fields]) -> Journal:

@@ -16,6 +16,7 @@ from typing import Any
 
 from convexpy import MutationCtx
 from convexpy_workflow.app_values import bounded
+from convexpy_workflow.backtraces import describe_function_failure
 from convexpy_workflow.budget import Budget
 from convexpy_workflow.commands import (
     CancelStep,
@@ -30,7 +31,7 @@ from convexpy_workflow.commands import (
     TimerFired,
 )
 from convexpy_workflow.definition import Definition
-from convexpy_workflow.engine import Engine, describe_failure
+from convexpy_workflow.engine import Engine
 from convexpy_workflow.errors import DeadlockError, DeterminismError, StalledError, WorkflowError
 from convexpy_workflow.jobs import call_back, schedule_step, schedule_wake
 from convexpy_workflow.output import HandlerOutput
@@ -58,6 +59,7 @@ def run_wave(
     workflow_id: str,
     epoch: int,
     news: tuple[int, Outcome] | None = None,
+    printed: tuple[int, list[str]] | None = None,
     is_wake: bool = False,
     is_start: bool = False,
 ) -> None:
@@ -66,6 +68,7 @@ def run_wave(
     Args:
         epoch: the run's epoch when the news was ordered; another one now means that the run was canceled since.
         news: position and outcome of a finished step.
+        printed: which attempt brought the news, and what the step's function printed in it.
         is_wake: this call is the wake-up that the run's row names.
         is_start: the caller waits for the run's first wave; what goes wrong in it is the caller's error.
 
@@ -83,7 +86,7 @@ def run_wave(
         if held is not None:
             held.engine.close()
         return
-    wave = Wave(ctx, definition, run, is_wake)
+    wave = Wave(ctx, definition, run, is_wake, news, printed)
     pending: list[tuple[int, Outcome]] = []
     try:
         if held is not None and loaded["journal"] is None:
@@ -104,17 +107,17 @@ def run_wave(
             return
         pending.append(news)
     try:
-        wave.advance(engine, pending, takes_timers=news is None)
+        wave.advance(engine, output, pending, takes_timers=news is None)
     except (DeterminismError, DeadlockError) as error:
         engine.close()
         if is_start or wave.has_effects:
             raise  # the whole transaction goes, and with it what this wave did
-        Wave(ctx, definition, run, is_wake).park(error, news)
+        Wave(ctx, definition, run, is_wake, news, printed).park(error, news)
         return
     except BaseException:
         engine.close()
         raise
-    _flush(engine, output)
+    output.write()
     stalled = engine.stalled()
     outcome = engine.outcome or wave.overflow
     stamp = wave.commit(engine, outcome, stalled)
@@ -133,17 +136,18 @@ def _replayed(definition: Definition, run: dict[str, Any], journal: dict[str, An
     return engine, output
 
 
-def _flush(engine: Engine, output: HandlerOutput) -> None:
-    output.write()
-    for line in engine.warnings:
-        _log.warning("%s", line)
-    engine.warnings.clear()
-
-
 class Wave:
     """What one wave has done so far, until `commit` writes it."""
 
-    def __init__(self, ctx: MutationCtx, definition: Definition, run: dict[str, Any], is_wake: bool) -> None:
+    def __init__(
+        self,
+        ctx: MutationCtx,
+        definition: Definition,
+        run: dict[str, Any],
+        is_wake: bool,
+        news: tuple[int, Outcome] | None,
+        printed: tuple[int, list[str]] | None,
+    ) -> None:
         self._ctx = ctx
         self._definition = definition
         self._run = run
@@ -156,6 +160,10 @@ class Wave:
         self._withdrawn: list[dict[str, Any]] = []
         self._timers: list[dict[str, Any]] = []
         self._budget = Budget(run)
+        self._log_of: dict[int, dict[str, Any]] = {}  # fields with the lines of a step's function, by position
+        self._start_lines: list[str] = []
+        if news is not None and printed is not None and printed[1]:
+            self._log_of[news[0]] = {"attempt": printed[0], "lines": printed[1]}
         self.has_effects = False  # an inline step ran, or a job was written
 
     @property
@@ -163,7 +171,9 @@ class Wave:
         """The failure of a run whose journal this wave has made too long."""
         return self._budget.overflow()
 
-    def advance(self, engine: Engine, news: list[tuple[int, Outcome]], takes_timers: bool) -> None:
+    def advance(
+        self, engine: Engine, output: HandlerOutput, news: list[tuple[int, Outcome]], takes_timers: bool
+    ) -> None:
         """Feed what there is to feed, one resolution after the other.
 
         Args:
@@ -175,23 +185,29 @@ class Wave:
         """
         queue: deque[tuple[int, Outcome]] = deque(news)
         if not self._wave:
-            self._feed(engine, Started(self._now_ms), queue)
+            self._feed(engine, output, Started(self._now_ms), queue)
         while engine.outcome is None:
             if queue:
                 position, outcome = queue.popleft()
                 if position in engine.pending_positions:
-                    self._feed(engine, StepResolved(self._now_ms, position, outcome), queue)
+                    self._feed(engine, output, StepResolved(self._now_ms, position, outcome), queue)
                 continue
             timer = engine.due_timer(self._now_ms) if takes_timers else None
             if timer is None:
                 return
-            self._feed(engine, timer, queue)
+            self._feed(engine, output, timer, queue)
 
-    def _feed(self, engine: Engine, resolution: Resolution, queue: deque[tuple[int, Outcome]]) -> None:
+    def _feed(
+        self, engine: Engine, output: HandlerOutput, resolution: Resolution, queue: deque[tuple[int, Outcome]]
+    ) -> None:
         number = self._wave
         commands = engine.feed(resolution)
         self._wave += 1
+        output.warn(engine.warnings)
+        handler_log = {"handler_lines": lines} if (lines := output.take_lines()) else {}
         match resolution:
+            case Started():
+                self._start_lines = lines
             case StepResolved(_, position, outcome):
                 fields = {
                     "outcome": outcome_to_fields(outcome),
@@ -199,6 +215,7 @@ class Wave:
                     "resolved_now_ms": self._now_ms,
                     "completed_ms": self._now_ms,
                 }
+                fields |= self._log_of.pop(position, {}) | handler_log
                 self._budget.count_value(fields["outcome"])
                 if position in self._started:
                     self._started[position] |= fields | {"state": "done"}
@@ -207,7 +224,7 @@ class Wave:
             case TimerFired(now_ms, timer, deadline_ms):
                 self._budget.count_row()
                 self._timers.append(
-                    {"resolution": number, "number": timer, "deadline_ms": deadline_ms, "now_ms": now_ms}
+                    {"resolution": number, "number": timer, "deadline_ms": deadline_ms, "now_ms": now_ms} | handler_log
                 )
         new = []
         for command in commands:
@@ -244,17 +261,26 @@ class Wave:
         outcome: Outcome
         try:
             if step.is_inline:
-                run = self._ctx.run_query if step.kind == "query" else self._ctx.run_mutation
-                outcome = bounded(Success(run(step.function, step.args)), "Step return value")
+                outcome = self._run_inline(step)
             elif (refusal := self._budget.refuse_step(step, pending)) is not None:
                 outcome = Failure(refusal)
             else:
                 self._started[step.position]["job"] = self._schedule(step)
                 return
         except Exception as error:
-            failure = describe_failure(error)
-            outcome = bounded(Failure(failure.error, failure.data), "Step return value")
+            outcome = bounded(describe_function_failure(error), "Step return value")
         queue.append((step.position, outcome))
+
+    def _run_inline(self, step: StartStep) -> Outcome:
+        run = self._ctx.run_query if step.kind == "query" else self._ctx.run_mutation
+        output = HandlerOutput()
+        try:
+            with output.catching():
+                return bounded(Success(run(step.function, step.args)), "Step return value")
+        finally:
+            output.write()
+            if lines := output.take_lines():
+                self._log_of[step.position] = {"attempt": 1, "lines": lines}
 
     def _schedule(self, step: StartStep) -> str:
         run, definition = self._run, self._definition
@@ -277,7 +303,7 @@ class Wave:
             "now_ms": self._now_ms,
         } | self._budget.journal_size()
         if not run["wave"]:
-            changes["started_ms"] = self._now_ms
+            changes |= {"started_ms": self._now_ms, "handler_lines": self._start_lines}
         if run["state"] == "stuck":
             changes |= {"state": "running", "stuck": None}
         if stalled is not None:
@@ -321,7 +347,7 @@ class Wave:
             position, outcome = news
             fields = {"outcome": outcome_to_fields(outcome), "completed_ms": self._now_ms}
             self._budget.count_value(fields["outcome"])
-            self._settled.append({"position": position} | fields)
+            self._settled.append({"position": position} | fields | self._log_of.pop(position, {}))
         if self._definition.on_mismatch == "fail":
             changes = self._ending(Failure(f"{type(error).__name__}: {error}")) | {"nonce": nonce}
             self._write(changes)

@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 import pytest
 from convexpy_workflow.commands import StepResolved, Success
-from convexpy_workflow.warm import WarmRun, WarmRuns, warm_runs
+from convexpy_workflow.warm import WarmRun, warm_runs
 from flow_deployment import FlowDeployment
-
-MODES = ("warm", "cold", "evicted", "restarted")
-
-
-def set_mode(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep every handler in memory, none, or now one and now none."""
-    take, chance = WarmRuns.take, random.Random(7)
-
-    def taken(runs: WarmRuns, key: tuple[int, str]) -> WarmRun | None:
-        held = take(runs, key)
-        if held is not None and (mode == "cold" or (mode == "evicted" and chance.random() < 0.5)):
-            held.engine.close()
-            return None
-        return held
-
-    monkeypatch.setattr(WarmRuns, "take", taken)
+from handler_memory import MODES, set_mode
 
 
 def journal_of(deployment: FlowDeployment) -> list[Any]:

@@ -23,6 +23,7 @@ from convexpy_workflow.component.large_values import (
     put_value,
     with_value,
 )
+from convexpy_workflow.component.log_rows import LogKeeper
 from convexpy_workflow.errors import InvalidWorkflowId, WorkflowNotFound
 
 STEPS_READ_ONE_BY_ONE_MAX = 32
@@ -169,7 +170,9 @@ def commit_wave(
     run = get_run(ctx, workflowId)
     assert (run["epoch"], run["wave"]) == (epoch, wave), "the run changed inside its own wave"
     workflow_id = run["_id"]
+    logs = LogKeeper(ctx, run)
     for step in started:
+        step = logs.keep(step, logged=step.get("resolved", wave))
         ctx.db.insert("steps", {**_with_large_aside(ctx, workflow_id, step), "workflow": workflow_id})
     for patch in settled:
         fields = dict(patch)
@@ -179,6 +182,7 @@ def commit_wave(
             continue  # the run is stuck, and the news is of a step that it gave up or that it has news of already
         if has_value(row, "outcome"):
             del fields["outcome"]  # it came while the run was stuck, and is consumed now
+        fields = logs.keep(fields, logged=fields.get("resolved", wave), row=row)
         ctx.db.patch("steps", row["_id"], {**_with_large_aside(ctx, workflow_id, fields), "state": "done"})
     jobs: list[str] = []
     for row, patch in zip(_pending_steps(ctx, workflow_id, withdrawn), withdrawn, strict=True):
@@ -187,10 +191,16 @@ def commit_wave(
         if "job" in row:
             jobs.append(row["job"])
     for timer in timers:
-        ctx.db.insert("timers", {**timer, "workflow": workflow_id})
+        ctx.db.insert("timers", {**logs.keep(timer, timer["resolution"]), "workflow": workflow_id})
+    changes = dict(changes)
+    start_lines = changes.pop("handler_lines", None)
     fields = {name: UNSET if value is None else value for name, value in changes.items()}
     if "result" in fields:
         fields |= put_value(ctx, workflow_id, "result", fields.pop("result"), RUN_VALUE_BYTES_MAX)
+    if start_lines:
+        fields |= logs.keep_start(start_lines)
+    if logs.log_bytes:
+        fields["log_bytes"] = logs.log_bytes
     ctx.db.patch("workflows", workflow_id, fields)
     return jobs
 
@@ -217,11 +227,20 @@ def _with_large_aside(ctx: MutationCtx, workflow_id: str, fields: dict[str, Any]
 
 
 @mutation
-def note_attempt(ctx: MutationCtx, workflowId: str, position: int, attempts: int, job: str) -> None:  # noqa: N803
-    """Record that a step failed so many times and that `job` tries it again."""
-    step = find_step(ctx, get_run(ctx, workflowId)["_id"], position)
+def note_attempt(
+    ctx: MutationCtx,
+    workflowId: str,  # noqa: N803
+    position: int,
+    attempts: int,
+    job: str,
+    lines: list[str],
+) -> None:
+    """Record that a step failed so many times, what it printed the last time, and that `job` tries it again."""
+    run = get_run(ctx, workflowId)
+    step = find_step(ctx, run["_id"], position)
     assert step is not None, "the caller has just read it"
-    ctx.db.patch("steps", step["_id"], {"attempts": attempts, "job": job})
+    fields = {"attempts": attempts, "job": job, "lines": lines, "attempt": attempts}
+    ctx.db.patch("steps", step["_id"], LogKeeper(ctx, run).keep(fields, logged=run["wave"], row=step))
 
 
 @mutation

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from convexpy import QueryCtx, query, size_of
 from convexpy_workflow.component.journal import get_run
 from convexpy_workflow.component.large_values import get_value
+from convexpy_workflow.component.log_rows import lines_of_step
 
 PAGE_ITEMS_DEFAULT = 100
 PAGE_ITEMS_MAX = 1000
@@ -125,6 +126,7 @@ def present_step(ctx: QueryCtx, step: dict[str, Any]) -> dict[str, Any]:
         "kind": step["kind"],
         "args": get_value(ctx, step, "args"),
         "attempts": step.get("attempts", 0),
+        "logs": lines_of_step(ctx, step),
         "runResult": outcome,
         "startedAt": step["started_ms"],
         "completedAt": step.get("completed_ms"),

@@ -51,6 +51,9 @@ schema = define_schema(
                 "wake_job": v.optional(v.string()),
                 "journal_rows": v.number(),  # steps and fired timers, and
                 "journal_bytes": v.number(),  # what their arguments and outcomes count: both are bounded
+                "handler_log": v.optional(v.array(v.string())),  # what the handler printed before its first news
+                "handler_log_aside": v.optional(v.id("large_values")),
+                "log_bytes": v.optional(v.number()),  # of all lines kept for the run: bounded
                 "runtime": v.string(),  # interpreter that recorded the journal, "cpython-3.11"
                 "on_complete": v.optional(v.string()),  # handle of the app's mutation that hears of the end
                 "context": v.optional(v.any()),  # for it
@@ -83,12 +86,18 @@ schema = define_schema(
                 "resolved_now_ms": v.optional(v.number()),
                 "outcome": v.optional(outcome),
                 "outcome_aside": v.optional(v.id("large_values")),
+                "logs": v.optional(v.any()),  # what its function printed, by attempt; see `log_rows`
+                "logs_aside": v.optional(v.id("large_values")),
+                "handler_log": v.optional(v.array(v.string())),  # what the handler printed while it took the outcome
+                "handler_log_aside": v.optional(v.id("large_values")),
+                "logged": v.optional(v.number()),  # place of these lines in the run, if there are any
                 "completed_ms": v.optional(v.number()),
                 "withdrawn": v.optional(v.number()),  # resolution during which the handler gave it up
             }
         )
         .index("by_position", ["workflow", "position"])
-        .index("by_state", ["workflow", "state"]),
+        .index("by_state", ["workflow", "state"])
+        .index("by_logged", ["workflow", "logged", "position"]),
         # One row a fired timer of the handler's own loop (asyncio.sleep, asyncio.timeout). Inserted by
         # `journal.commit_wave`, deleted by `lifecycle.cleanup`. Timers that never fire leave no row.
         "timers": define_table(
@@ -98,8 +107,13 @@ schema = define_schema(
                 "number": v.number(),
                 "deadline_ms": v.number(),
                 "now_ms": v.number(),
+                "handler_log": v.optional(v.array(v.string())),  # what the handler printed when it fired
+                "handler_log_aside": v.optional(v.id("large_values")),
+                "logged": v.optional(v.number()),  # place of these lines in the run, if there are any
             }
-        ).index("by_workflow", ["workflow"]),
+        )
+        .index("by_workflow", ["workflow"])
+        .index("by_logged", ["workflow", "logged"]),
         # One row a value that is too large for the row it belongs to. Inserted with that row or with the value, by
         # `journal.create` and `journal.commit_wave`; never changed; deleted by `lifecycle.cleanup`.
         "large_values": define_table({"workflow": v.id("workflows"), "value": v.any()}).index(

@@ -1,6 +1,7 @@
 """The workflows of these tests, and what starts, watches and ends them."""
 
 import asyncio
+import logging
 import random
 import time
 from datetime import timedelta
@@ -102,6 +103,11 @@ def status(ctx: QueryCtx, run: str) -> Any:
 @query
 def steps(ctx: QueryCtx, run: str, options: dict[str, Any] | None = None) -> Any:
     return workflow.list_steps(ctx, run, pagination_opts=options)
+
+
+@query
+def logs(ctx: QueryCtx, run: str, options: dict[str, Any] | None = None) -> Any:
+    return workflow.list_logs(ctx, run, pagination_opts=options)
 
 
 @query
@@ -274,6 +280,38 @@ async def spins(step: Step, after: float) -> None:
 async def ends_itself(step: Step) -> None:
     await step.run_mutation(internal.flows.cancel_run, {"run": step.workflow_id})
     await step.run_mutation(internal.work.add, {"name": "after the end"})
+
+
+@workflow.define
+async def speaks(step: Step) -> None:
+    """Prints between its steps; each step's function prints too."""
+    print("begun")
+    await step.run_query(internal.work.speak_query, {"text": "a query"})
+    logging.getLogger("flows").warning("after %s", "the query")
+    await step.run_action(internal.work.speak_at_last, {"attempts": 3}, retry=True)
+    print("unfinished", end="")
+    await step.run_mutation(internal.work.speak, {"text": "inline"}, inline=True)
+    await asyncio.sleep(5)
+    print("after the timer")
+    await step.run_mutation(internal.work.speak, {"text": "a mutation"})
+    print("two\nlines")
+
+
+@workflow.define
+async def speaks_much(step: Step, rounds: float, count: float, chars: float) -> None:
+    for _ in range(int(rounds)):
+        print("h" * int(chars))
+        await step.run_mutation(internal.work.speak_long, {"count": count, "chars": chars})
+
+
+@workflow.define
+async def fails_in(step: Step, kind: str, function: str, inline: bool = False) -> Any:
+    """Gives back what it caught, or with another kind of error lets it go."""
+    options = {"inline": True} if inline else {}
+    try:
+        await getattr(step, CALLS[kind])(function, **options)
+    except StepFailed as failure:
+        return failure.traceback
 
 
 @workflow.define

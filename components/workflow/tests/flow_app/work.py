@@ -1,6 +1,7 @@
 """Functions that run as steps."""
 
 import asyncio
+import logging
 from typing import Any
 
 from convexpy_workflow import NonRetryableError
@@ -72,6 +73,33 @@ async def take_time(ctx: ActionCtx, seconds: float) -> str:
     await asyncio.sleep(seconds)
     await ctx.run_mutation(internal.work.add, {"name": "took time"})
     return f"{seconds:g} s"
+
+
+@internal_query
+def speak_query(ctx: QueryCtx, text: str) -> None:
+    print(text)
+
+
+@internal_mutation
+def speak(ctx: MutationCtx, text: str) -> None:
+    add(ctx, "spoke")
+    print(text)
+    logging.getLogger("work").error("%s again", text)
+
+
+@internal_mutation
+def speak_long(ctx: MutationCtx, count: float, chars: float) -> None:
+    for _ in range(int(count)):
+        print("s" * int(chars))
+
+
+@internal_action
+async def speak_at_last(ctx: ActionCtx, attempts: float) -> str:
+    count = await ctx.run_mutation(internal.work.add, {"name": "attempts"})
+    print(f"attempt {count:g}")
+    if count < attempts:
+        raise RuntimeError(f"attempt {count:.0f} failed")
+    return "done"
 
 
 @internal_query
