@@ -24,38 +24,9 @@ from convexpy_workflow.component.large_values import (
     with_value,
 )
 from convexpy_workflow.component.log_rows import LogKeeper
-from convexpy_workflow.errors import InvalidWorkflowId, WorkflowNotFound
+from convexpy_workflow.component.rows import callback_of, find_run, find_step, get_run
 
 STEPS_READ_ONE_BY_ONE_MAX = 32
-
-
-def find_run(ctx: QueryCtx | MutationCtx, workflow_id: str) -> dict[str, Any] | None:
-    """Read a run's row, None if there is none any more.
-
-    Raises:
-        InvalidWorkflowId: the string is no id of this component's runs.
-    """
-    normalized = ctx.db.normalize_id("workflows", workflow_id)
-    if normalized is None:
-        raise InvalidWorkflowId(workflow_id)
-    return ctx.db.get("workflows", normalized)
-
-
-def get_run(ctx: QueryCtx | MutationCtx, workflow_id: str) -> dict[str, Any]:
-    """Read a run's row.
-
-    Raises:
-        InvalidWorkflowId, WorkflowNotFound
-    """
-    run = find_run(ctx, workflow_id)
-    if run is None:
-        raise WorkflowNotFound(workflow_id)
-    return run
-
-
-def find_step(ctx: QueryCtx | MutationCtx, workflow_id: str, position: int) -> dict[str, Any] | None:
-    """Read one step's row."""
-    return ctx.db.query("steps").with_index("by_position", workflow=workflow_id, position=position).first()
 
 
 @mutation
@@ -125,13 +96,6 @@ def load(ctx: QueryCtx, workflowId: str, held: Any = None) -> Any:  # noqa: N803
 def load_callback(ctx: QueryCtx, workflowId: str) -> dict[str, Any] | None:  # noqa: N803
     """Read who is to hear of a run's end: `{"function": handle, "context": value}`, None for nobody."""
     return callback_of(ctx, get_run(ctx, workflowId))
-
-
-def callback_of(ctx: QueryCtx | MutationCtx, run: dict[str, Any]) -> dict[str, Any] | None:
-    """The same for a row that was read already."""
-    if "on_complete" not in run:
-        return None
-    return {"function": run["on_complete"], "context": get_value(ctx, run, "context")}
 
 
 @query

@@ -7,7 +7,7 @@ mutation, through the handle that the run's row keeps; both are one transaction.
 from __future__ import annotations
 
 from convexpy import MutationCtx, internal_mutation, mutation, size_of
-from convexpy_workflow.component.journal import callback_of, find_run, get_run
+from convexpy_workflow.component.rows import callback_of, find_run, get_run
 from convexpy_workflow.errors import WorkflowNotRunning
 
 # Far below what one transaction may read and write.

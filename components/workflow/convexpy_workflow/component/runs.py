@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from convexpy import QueryCtx, query, size_of
-from convexpy_workflow.component.journal import get_run
 from convexpy_workflow.component.large_values import get_value
 from convexpy_workflow.component.log_rows import lines_of_step
+from convexpy_workflow.component.rows import get_run
 
 PAGE_ITEMS_DEFAULT = 100
 PAGE_ITEMS_MAX = 1000
