@@ -10,6 +10,7 @@ from convexpy_workflow.errors import StalledError as StalledError
 from convexpy_workflow.errors import StepCanceled as StepCanceled
 from convexpy_workflow.errors import StepError as StepError
 from convexpy_workflow.errors import StepFailed as StepFailed
+from convexpy_workflow.errors import StepNotFound as StepNotFound
 from convexpy_workflow.errors import WorkflowError as WorkflowError
 from convexpy_workflow.errors import WorkflowNotFound as WorkflowNotFound
 from convexpy_workflow.errors import WorkflowNotRunning as WorkflowNotRunning

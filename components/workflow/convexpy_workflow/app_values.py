@@ -61,6 +61,12 @@ def _is_shallow(value: Any, levels: int) -> bool:
     return True
 
 
+def step_name(function: Any) -> str:
+    """Resolve a reference, in a call of the app: a path for a function of the app, a handle for a component's."""
+    name = str(function_name(function))
+    return str(create_function_handle(function)) if name.startswith("_reference/") else name
+
+
 class AppHost:
     """What a step object asks about the app; see `step.Host`.
 
@@ -73,10 +79,7 @@ class AppHost:
 
     def function_name(self, function: Any) -> str:
         """Resolve a reference: a path for a function of the app, a handle for one of its components."""
-        name = str(self.context.copy().run(function_name, function))
-        if name.startswith("_reference/"):
-            return str(self.context.copy().run(create_function_handle, function))
-        return name
+        return self.context.copy().run(step_name, function)
 
     def copy_args(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """Copy a step's arguments as the journal will keep them."""

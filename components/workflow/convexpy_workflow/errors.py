@@ -1,7 +1,7 @@
 """Every error of the workflow component, in one tree.
 
     WorkflowError
-        WorkflowNotFound, WorkflowNotRunning, WorkflowStillRunning, InvalidWorkflowId
+        WorkflowNotFound, WorkflowNotRunning, WorkflowStillRunning, InvalidWorkflowId, StepNotFound
                                    a call of the manager that does not fit the run's state
         StepError                  raised at an await of the handler
             StepFailed             the step's function raised
@@ -63,6 +63,10 @@ class InvalidWorkflowId(WorkflowError):
 
     def __str__(self) -> str:
         return f"Invalid workflow ID: {self.workflow_id}"
+
+
+class StepNotFound(WorkflowError):
+    """A restart names a step that the run does not have; the text says which."""
 
 
 class StepError(WorkflowError):

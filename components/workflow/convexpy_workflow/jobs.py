@@ -60,6 +60,15 @@ def schedule_step(
     )
 
 
+def cancel_jobs(ctx: MutationCtx, jobs: list[str]) -> None:
+    """Cancel jobs of a run that goes on without them, as far as they can be."""
+    for job in jobs:
+        try:
+            ctx.scheduler.cancel(job)
+        except Exception:  # noqa: S112  a step that cancels its own run cannot cancel itself; its outcome is stale
+            continue
+
+
 def call_back(
     ctx: MutationCtx,
     definition: Definition,

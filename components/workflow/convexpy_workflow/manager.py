@@ -7,7 +7,8 @@ A definition registers one internal mutation of the app, under the handler's own
     {slept: {…}}                                 the scheduler: a step's sleep is over
     {poll: {…}}                                  the scheduler: a timer of the handler is due, or the run shall begin
     {query: {function, args}}                    the scheduler: run the query of a step
-    {canceled: {…}}                              the component: the run was canceled; end what belongs to the app
+    {canceled: {…}}                              the component: the run was ended; end what belongs to the app
+    {restarted: {…}}                             the component: the run goes on from one of its steps
     {checked: value}                             a wave: validate the handler's result, which the platform does with
                                                  arguments, and nothing else
 """
@@ -18,13 +19,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Literal, TypeAlias, overload
 
 from convexpy import MutationCtx, create_function_handle, function_name, internal_action, internal_mutation, v
-from convexpy_workflow.app_values import bounded, storable
+from convexpy_workflow.app_values import bounded, step_name, storable
 from convexpy_workflow.commands import Failure, Outcome, Success
 from convexpy_workflow.definition import Definition
 from convexpy_workflow.errors import WorkflowError
-from convexpy_workflow.jobs import call_back, schedule_step
+from convexpy_workflow.jobs import call_back, cancel_jobs, schedule_step
 from convexpy_workflow.non_retryable import is_non_retryable
 from convexpy_workflow.records import outcome_of_job, step_from_fields
+from convexpy_workflow.restarts import take_restart
 from convexpy_workflow.retries import Retry
 from convexpy_workflow.wave import RUNTIME, run_wave
 
@@ -158,6 +160,39 @@ class WorkflowManager:
         """
         return ctx.run_mutation(self._component.lifecycle.cancel, {"workflowId": workflow_id})
 
+    def fail(self, ctx: Any, workflow_id: str, error: str) -> Any:
+        """End a run at once as failed, a stuck one for example; otherwise as `cancel`.
+
+        Args:
+            error: the failure's text.
+
+        Raises:
+            WorkflowNotFound, WorkflowNotRunning, InvalidWorkflowId
+        """
+        return ctx.run_mutation(self._component.lifecycle.fail, {"workflowId": workflow_id, "error": error})
+
+    def restart(
+        self, ctx: Any, workflow_id: str, *, from_: int | str | Any | None = None, start_async: bool = False
+    ) -> Any:
+        """Let a finished or stuck run go on with the code of now; its `on_complete` hears of the new end too.
+
+        Args:
+            from_: the first step that is deleted, with all after it: its number, its name or its function (the last
+                step of it counts). None keeps them all, and the handler takes the last news again: of use when the
+                handler has been mended. Kept steps that were not finished are begun again.
+            start_async: the handler runs after this commit. So it does where the journal is above 4 MiB.
+
+        Raises:
+            WorkflowNotFound, InvalidWorkflowId
+            WorkflowStillRunning: cancel it first.
+            StepNotFound: a negative number, or a name or function that no step has.
+        """
+        args: dict[str, Any] = {"workflowId": workflow_id, "startAsync": start_async}
+        if from_ is not None:
+            is_plain = isinstance(from_, (int, float, str)) and not isinstance(from_, bool)
+            args["fromStep"] = from_ if is_plain else step_name(from_)
+        return ctx.run_mutation(self._component.restarts.restart, args)
+
     def resume(self, ctx: Any, workflow_id: str) -> Any:
         """Try a stuck run again with the code of now.
 
@@ -233,7 +268,7 @@ def _make_mutation(definition: Definition) -> Any:
         "startAsync": v.optional(v.boolean()),
         "usage": v.optional(v.literal(_USAGE)),  # never given; a validator's error shows it to who forgets `args`
     }
-    others = ("onComplete", "context", "outcome", "job_id", "slept", "poll", "query", "canceled")
+    others = ("onComplete", "context", "outcome", "job_id", "slept", "poll", "query", "canceled", "restarted")
     return internal_mutation(args=validators | dict.fromkeys(others, anything))(workflow)
 
 
@@ -250,6 +285,8 @@ def _dispatch(ctx: MutationCtx, definition: Definition, fields: dict[str, Any]) 
             return ctx.run_query(query["function"], query["args"])
         case {"canceled": canceled}:
             return _end_canceled(ctx, definition, canceled)
+        case {"restarted": restarted}:
+            return take_restart(ctx, definition, restarted)
         case {"checked": _}:
             return None
         case {"args": dict(args)}:
@@ -305,10 +342,6 @@ def _try_again(
 
 
 def _end_canceled(ctx: MutationCtx, definition: Definition, canceled: dict[str, Any]) -> None:
-    for job in canceled["jobs"]:
-        try:
-            ctx.scheduler.cancel(job)
-        except Exception:  # noqa: S112  a step that cancels its own run cannot cancel itself; its outcome is stale
-            continue
+    cancel_jobs(ctx, canceled["jobs"])
     if canceled["onComplete"] is not None:
         call_back(ctx, definition, canceled["workflowId"], canceled["onComplete"], canceled["result"])

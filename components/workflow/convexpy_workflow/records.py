@@ -15,6 +15,7 @@ from convexpy_workflow.replay import Journal, RecordedSignal, RecordedStep
 Fields = dict[str, Any]
 # A query runs in the handler's own mutation, so frames of this package lie above its own: each with its source line.
 _OUR_FRAMES = re.compile(r"    at [^\n]* \(convexpy_workflow/[^\n]*\)\n(?:        [^\n]*\n)?")
+AHEAD = 2**53 - 1  # `issued` of a step that a restart has kept and the handler has not asked for again
 DIFF_ARGS_BYTES_MAX = 16 * 1024  # of recorded and of actual arguments in the reason of a stuck run
 
 
@@ -94,6 +95,8 @@ def journal_from_rows(started_ms: int, steps: Iterable[Fields], timers: Iterable
     """Build the journal of a run from its rows; `steps` come in the order of their positions."""
     recorded = []
     for row in steps:
+        if row["issued"] == AHEAD:
+            continue
         is_resolved = "resolved" in row
         recorded.append(
             RecordedStep(
@@ -116,7 +119,7 @@ def journal_from_rows(started_ms: int, steps: Iterable[Fields], timers: Iterable
 
 def unconsumed_steps(steps: Iterable[Fields]) -> list[tuple[int, Outcome]]:
     """List the outcomes that came while the run was stuck, in the order in which the handler is to have them."""
-    rows = [row for row in steps if row["state"] == "done" and "resolved" not in row]
+    rows = [row for row in steps if row["state"] == "done" and "resolved" not in row and row["issued"] < AHEAD]
     rows.sort(key=lambda row: (row["completed_ms"], row["position"]))
     return [(int(row["position"]), outcome_from_fields(row["outcome"])) for row in rows]
 

@@ -195,6 +195,15 @@ def compare_step(recorded: StartStep, actual: StartStep) -> None:
         _differ("args", recorded, actual, f"its arguments changed at {find_difference(recorded.args, actual.args)}.")
 
 
+def is_same_step(recorded: StartStep, actual: StartStep) -> bool:
+    """Tell whether `compare_step` finds no difference."""
+    try:
+        compare_step(recorded, actual)
+    except DeterminismError:
+        return False
+    return True
+
+
 def _differ(difference: str, recorded: StartStep, actual: StartStep, detail: str) -> None:
     raise DeterminismError(recorded.position, difference, step_fields(recorded), step_fields(actual), detail)
 

@@ -36,13 +36,16 @@ from convexpy_workflow.errors import DeadlockError, DeterminismError, StalledErr
 from convexpy_workflow.jobs import call_back, schedule_step, schedule_wake
 from convexpy_workflow.output import HandlerOutput
 from convexpy_workflow.records import (
+    AHEAD,
     describe_stuck,
     journal_from_rows,
+    outcome_from_fields,
     outcome_to_fields,
+    step_from_fields,
     step_to_fields,
     unconsumed_steps,
 )
-from convexpy_workflow.replay import replay
+from convexpy_workflow.replay import is_same_step, replay
 from convexpy_workflow.warm import WarmRun, warm_runs
 
 RUNTIME = f"{sys.implementation.name}-{sys.version_info.major}.{sys.version_info.minor}"
@@ -95,12 +98,14 @@ def run_wave(
             if held is not None:
                 held.engine.close()
             pending = unconsumed_steps(loaded["journal"]["steps"])
+            wave.keep(loaded["journal"]["steps"])
             engine, output = _replayed(definition, run, loaded["journal"])
     except (DeterminismError, DeadlockError) as error:
         wave.park(error, news)
         return
     if news is not None:
-        if not pending and run["state"] == "running" and news[0] not in engine.pending_positions:
+        is_late = not pending and run["state"] == "running" and news[0] not in engine.pending_positions
+        if is_late and not wave.has_kept:
             # Late news of a step that the handler gave up. Nothing changes, the suspended handler still fits.
             stamp = {"epoch": run["epoch"], "wave": run["wave"], "nonce": run["nonce"]}
             warm_runs.put(key, WarmRun(engine, output, stamp))
@@ -121,7 +126,7 @@ def run_wave(
     stalled = engine.stalled()
     outcome = engine.outcome or wave.overflow
     stamp = wave.commit(engine, outcome, stalled)
-    if outcome is None and stalled is None:
+    if outcome is None and stalled is None and not wave.has_kept:
         warm_runs.put(key, WarmRun(engine, output, stamp))
     else:
         engine.close()
@@ -164,7 +169,17 @@ class Wave:
         self._start_lines: list[str] = []
         if news is not None and printed is not None and printed[1]:
             self._log_of[news[0]] = {"attempt": printed[0], "lines": printed[1]}
+        self._kept: dict[int, dict[str, Any]] = {}
         self.has_effects = False  # an inline step ran, or a job was written
+
+    @property
+    def has_kept(self) -> bool:
+        """Whether there are steps that a restart has kept and that the handler has not asked for again."""
+        return bool(self._kept)
+
+    def keep(self, steps: list[dict[str, Any]]) -> None:
+        """Take the rows of a loaded journal, and hold ready those that wait for the handler to ask for them again."""
+        self._kept = {int(row["position"]): row for row in steps if row["issued"] == AHEAD}
 
     @property
     def overflow(self) -> Failure | None:
@@ -218,7 +233,7 @@ class Wave:
                 fields |= self._log_of.pop(position, {}) | handler_log
                 self._budget.count_value(fields["outcome"])
                 if position in self._started:
-                    self._started[position] |= fields | {"state": "done"}
+                    self._started[position] = {**fields, **self._started[position], "state": "done"}
                 else:
                     self._settled.append({"position": position} | fields)
             case TimerFired(now_ms, timer, deadline_ms):
@@ -232,6 +247,7 @@ class Wave:
                 case StartStep(position=position):
                     row = step_to_fields(command)
                     row |= {"state": "pending", "issued": number, "started_ms": self._now_ms}
+                    row |= self._kept_fields(command)
                     self._budget.count_row()
                     self._budget.count_value(command.args)
                     self._started[position] = row
@@ -243,8 +259,22 @@ class Wave:
                     pass  # the engine keeps the outcome
         others = engine.pending_count - len(new)
         for ordinal, command in enumerate(new):
-            if self._started[command.position]["state"] == "pending":
+            row = self._started[command.position]
+            if row["state"] == "pending":
                 self._begin(command, others + ordinal, queue)
+            elif row["state"] == "done":
+                queue.append((command.position, outcome_from_fields(row["outcome"])))
+
+    def _kept_fields(self, command: StartStep) -> dict[str, Any]:
+        """Give what a restart has kept of a step: its outcome, if it is the same step. Another one runs anew."""
+        kept = self._kept.pop(command.position, None)
+        if kept is None:
+            return {}
+        fields: dict[str, Any] = {"replaces": kept["_id"]}
+        if kept["state"] != "done" or not is_same_step(step_from_fields(kept), command):
+            return fields
+        names = ("state", "outcome", "started_ms", "completed_ms", "attempts")
+        return fields | {name: kept[name] for name in names if name in kept}
 
     def _withdraw(self, position: int, number: int) -> None:
         row = self._started.get(position)
@@ -363,6 +393,7 @@ class Wave:
 
     def _write(self, changes: dict[str, Any]) -> None:
         run = self._run
+        dropped = [row["_id"] for row in self._kept.values()] if changes.get("state") == "done" else []
         jobs = self._ctx.run_mutation(
             self._definition.component.journal.commit_wave,
             {
@@ -374,7 +405,8 @@ class Wave:
                 "settled": self._settled,
                 "withdrawn": self._withdrawn,
                 "timers": self._timers,
-            },
+            }
+            | ({"dropped": dropped} if dropped else {}),
         )
         for job in jobs:
             self._ctx.scheduler.cancel(job)

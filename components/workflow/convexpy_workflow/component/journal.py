@@ -18,6 +18,7 @@ from convexpy import UNSET, MutationCtx, QueryCtx, mutation, query, size_of
 from convexpy_workflow.component.large_values import (
     RUN_VALUE_BYTES_MAX,
     STEP_VALUE_BYTES_MAX,
+    drop_values,
     get_value,
     has_value,
     put_value,
@@ -84,7 +85,7 @@ def load(ctx: QueryCtx, workflowId: str, held: Any = None) -> Any:  # noqa: N803
     if run["state"] == "done" or (held == stamp and run["state"] == "running"):
         return {"run": run, "journal": None}
     args = get_value(ctx, run, "args")
-    if run["wave"] == 0:
+    if run["wave"] == 0 and run["epoch"] == 0:
         return {"run": run, "journal": {"args": args, "steps": [], "timers": []}}
     rows = ctx.db.query("steps").with_index("by_position", workflow=run["_id"]).collect()
     steps = [with_value(ctx, with_value(ctx, row, "args"), "outcome") for row in rows]
@@ -117,16 +118,18 @@ def commit_wave(
     settled: list[Any],
     withdrawn: list[Any],
     timers: list[Any],
+    dropped: Any = None,
 ) -> list[str]:
     """Write what one wave did. Sequential steps cost three rows here: the settled step, the next one, the run.
 
     Args:
         epoch, wave: as the wave loaded them; nobody may have changed them since.
         changes: fields of the run's row; None removes one.
-        started: fields of new steps.
+        started: fields of new steps; `replaces` names the row of a kept one that the handler has asked for again.
         settled: `{"position", …fields}` of steps that got an outcome.
         withdrawn: `{"position", "withdrawn"}` of steps that the handler gave up.
         timers: fields of fired timers.
+        dropped: ids of steps that a restart kept and that the handler did not ask for again before it ended.
 
     Returns:
         jobs of the withdrawn steps, for the app to cancel.
@@ -136,8 +139,13 @@ def commit_wave(
     workflow_id = run["_id"]
     logs = LogKeeper(ctx, run)
     for step in started:
-        step = logs.keep(step, logged=step.get("resolved", wave))
-        ctx.db.insert("steps", {**_with_large_aside(ctx, workflow_id, step), "workflow": workflow_id})
+        row = ctx.db.get("steps", step["replaces"]) if "replaces" in step else None
+        fields = logs.keep(step, logged=step.get("resolved", wave), row=row)
+        fields = {**_with_large_aside(ctx, workflow_id, fields), "workflow": workflow_id}
+        if row is None:
+            ctx.db.insert("steps", fields)
+        else:
+            _replace_kept(ctx, row, fields)
     for patch in settled:
         fields = dict(patch)
         row = find_step(ctx, workflow_id, fields.pop("position"))
@@ -154,6 +162,11 @@ def commit_wave(
         ctx.db.patch("steps", row["_id"], fields)
         if "job" in row:
             jobs.append(row["job"])
+    for step_id in dropped or ():
+        kept = ctx.db.get("steps", step_id)
+        assert kept is not None, "the wave has just loaded it"
+        drop_values(ctx, kept)
+        ctx.db.delete("steps", step_id)
     for timer in timers:
         ctx.db.insert("timers", {**logs.keep(timer, timer["resolution"]), "workflow": workflow_id})
     changes = dict(changes)
@@ -167,6 +180,20 @@ def commit_wave(
         fields["log_bytes"] = logs.log_bytes
     ctx.db.patch("workflows", workflow_id, fields)
     return jobs
+
+
+def _replace_kept(ctx: MutationCtx, row: dict[str, Any], fields: dict[str, Any]) -> None:
+    """Write a step in the place of one that a restart has kept; what its function printed stays, if it is the same."""
+    new = {name: value for name, value in fields.items() if name != "replaces" and value is not UNSET}
+    is_logged_anew = "logs" in new or "logs_aside" in new
+    if row["name"] == new["name"] and not is_logged_anew:
+        new |= {name: row[name] for name in ("logs", "logs_aside") if name in row}
+        if "logs" in new or "logs_aside" in new:
+            new["logged"] = new["issued"]
+    drop_values(ctx, row, ("args", "outcome", "handler_log"))
+    if row["name"] != new["name"]:
+        drop_values(ctx, row, ("logs",))
+    ctx.db.replace("steps", row["_id"], new)
 
 
 def _pending_steps(ctx: MutationCtx, workflow_id: str, patches: list[Any]) -> list[dict[str, Any]]:

@@ -36,6 +36,17 @@ def get_value(ctx: QueryCtx | MutationCtx, row: dict[str, Any], name: str) -> An
     return kept["value"]
 
 
+def drop_values(
+    ctx: MutationCtx,
+    row: dict[str, Any],
+    names: tuple[str, ...] = ("args", "outcome", "result", "logs", "handler_log"),
+) -> None:
+    """Delete what lies beside a row, before the row or these fields of it go."""
+    for name in names:
+        if f"{name}_aside" in row:
+            ctx.db.delete("large_values", row[f"{name}_aside"])
+
+
 def with_value(ctx: QueryCtx | MutationCtx, row: dict[str, Any], name: str) -> dict[str, Any]:
     """Give a row with a large value in its place."""
     if f"{name}_aside" not in row:

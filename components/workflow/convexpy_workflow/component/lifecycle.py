@@ -1,4 +1,4 @@
-"""What becomes of a run from outside: cancel, resume, clean up.
+"""What becomes of a run from outside: cancel, fail, resume, clean up.
 
 Jobs and callbacks belong to the app. So these functions change the rows here, then hand the rest to the handler's own
 mutation, through the handle that the run's row keeps; both are one transaction.
@@ -6,13 +6,14 @@ mutation, through the handle that the run's row keeps; both are one transaction.
 
 from __future__ import annotations
 
-from convexpy import MutationCtx, internal_mutation, mutation, size_of
+from convexpy import UNSET, MutationCtx, internal_mutation, mutation, size_of
 from convexpy_workflow.component.rows import callback_of, find_run, get_run
-from convexpy_workflow.errors import WorkflowNotRunning
+from convexpy_workflow.errors import WorkflowNotRunning, shorten
 
 # Far below what one transaction may read and write.
 CLEANUP_ROWS_PER_COMMIT = 256
 CLEANUP_BYTES_PER_COMMIT = 4 * 1024 * 1024
+FAIL_TEXT_CHARS_MAX = 1_000  # a run's row, which holds it, is written and read often
 
 
 @mutation
@@ -24,16 +25,29 @@ def cancel(ctx: MutationCtx, workflowId: str) -> None:  # noqa: N803
     Raises:
         WorkflowNotFound, WorkflowNotRunning, InvalidWorkflowId
     """
-    run = get_run(ctx, workflowId)
+    _end(ctx, workflowId, {"kind": "canceled"})
+
+
+@mutation
+def fail(ctx: MutationCtx, workflowId: str, error: str) -> None:  # noqa: N803
+    """End a run at once as failed with this text, as `cancel` ends it as canceled.
+
+    Raises:
+        WorkflowNotFound, WorkflowNotRunning, InvalidWorkflowId
+    """
+    _end(ctx, workflowId, {"kind": "failed", "error": shorten(error, FAIL_TEXT_CHARS_MAX)})
+
+
+def _end(ctx: MutationCtx, workflow_id: str, result: dict[str, str]) -> None:
+    run = get_run(ctx, workflow_id)
     if run["state"] == "done":
-        raise WorkflowNotRunning(workflowId)
+        raise WorkflowNotRunning(workflow_id)
     jobs = [run["wake_job"]] if "wake_job" in run else []
     for step in ctx.db.query("steps").with_index("by_state", workflow=run["_id"], state="pending").collect():
         ctx.db.patch("steps", step["_id"], {"state": "canceled", "completed_ms": ctx.now_ms()})
         if "job" in step:
             jobs.append(step["job"])
-    result = {"kind": "canceled"}
-    fields = {"state": "done", "result": result, "epoch": run["epoch"] + 1, "finished_ms": ctx.now_ms()}
+    fields = {"state": "done", "result": result, "epoch": run["epoch"] + 1, "finished_ms": ctx.now_ms(), "stuck": UNSET}
     ctx.db.patch("workflows", run["_id"], fields)
     ctx.run_mutation(
         run["handler"],

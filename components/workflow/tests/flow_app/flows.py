@@ -90,6 +90,18 @@ def resume(ctx: MutationCtx, run: str) -> None:
 
 
 @mutation
+def fail(ctx: MutationCtx, run: str, error: str) -> None:
+    workflow.fail(ctx, run, error)
+
+
+@mutation
+def restart(ctx: MutationCtx, run: str, options: dict[str, Any]) -> None:
+    if options.pop("from_add", False):
+        options["from_"] = internal.work.add
+    workflow.restart(ctx, run, **options)
+
+
+@mutation
 def cleanup(ctx: MutationCtx, run: str, force: bool = False) -> bool:
     is_gone: bool = workflow.cleanup(ctx, run, force=force)
     return is_gone

@@ -1,0 +1,29 @@
+"""The app's part of a restart: jobs that are of no use any more, steps that are begun again, the next wave."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convexpy import MutationCtx
+from convexpy_workflow.definition import Definition
+from convexpy_workflow.jobs import cancel_jobs, schedule_step
+from convexpy_workflow.records import step_from_fields
+from convexpy_workflow.wave import run_wave
+
+
+def take_restart(ctx: MutationCtx, definition: Definition, restarted: dict[str, Any]) -> None:
+    """Let a run go on that `component/restarts.py` has put back to one of its steps."""
+    workflow_id, epoch = restarted["workflowId"], int(restarted["epoch"])
+    journal = definition.component.journal
+    cancel_jobs(ctx, restarted["jobs"])
+    for position in restarted["unfinished"]:
+        loaded = ctx.run_query(journal.load_step, {"workflowId": workflow_id, "position": position})
+        step = step_from_fields(loaded["step"])
+        job = schedule_step(ctx, definition, workflow_id, epoch, step, step.delay_ms, failures=0)
+        attempt = {"workflowId": workflow_id, "position": position, "attempts": 0, "job": job, "lines": []}
+        ctx.run_mutation(journal.note_attempt, attempt)
+    if restarted["startAsync"]:
+        poll = {"workflowId": workflow_id, "epoch": epoch, "isWake": False}
+        ctx.scheduler.run_after(0, definition.mutation, {"poll": poll}, lane=workflow_id)
+    else:
+        run_wave(ctx, definition, workflow_id, epoch)
