@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from convexpy import QueryCtx, query, size_of
-from convexpy_workflow.component.journal import get_run
 from convexpy_workflow.component.large_values import get_value
 from convexpy_workflow.component.log_rows import Fields, handler_line, lines_of_row
+from convexpy_workflow.component.rows import get_run
 
 PAGE_LINES_DEFAULT = 100
 PAGE_LINES_MAX = 1000
