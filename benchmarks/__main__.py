@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 
-from benchmarks import big_pushes, idle, mutations, push, workflows
+from benchmarks import big_pushes, idle, mutations, push, stages, workflows
 from benchmarks.common import RUNS, SECONDS, allow_many_connections, busy_percent, table
 
 QUESTIONS = {
@@ -18,6 +18,7 @@ QUESTIONS = {
     "idle": idle.measure,
     "big_pushes": big_pushes.measure,
     "workflows": workflows.measure,
+    "stages": stages.measure,
 }
 
 

@@ -41,18 +41,18 @@ def measure() -> list[Figure]:
 
 async def _throughput(url: str, kind: str, count: int) -> list[float]:
     clients = await connect(url, STARTERS)
-    await _run_all(clients, kind, STARTERS)
+    await run_all(clients, kind, STARTERS)
     rates = []
     for _ in range(RUNS):
         began = time.perf_counter()
-        await _run_all(clients, kind, count)
+        await run_all(clients, kind, count)
         rates.append(count / (time.perf_counter() - began))
     for client in clients:
         client.close()
     return rates
 
 
-async def _run_all(clients: list[SyncClient], kind: str, count: int) -> None:
+async def run_all(clients: list[SyncClient], kind: str, count: int) -> None:
     """Start all, then wait for one after the other: at any time one query is watched, whatever the number of runs."""
     started = await asyncio.gather(
         *(clients[number % len(clients)].mutation("flows:begin", {"kind": kind}) for number in range(count))
@@ -98,7 +98,7 @@ def _documents_a_step() -> Figure:
 
 async def _run_one(url: str, kind: str) -> None:
     clients = await connect(url, 1)
-    await _run_all(clients, kind, 1)
+    await run_all(clients, kind, 1)
     clients[0].close()
 
 

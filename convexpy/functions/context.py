@@ -10,7 +10,7 @@ import random
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from convexpy.errors import NotAllowed
 from convexpy.functions.database import DatabaseHost, DatabaseReader, DatabaseWriter
@@ -18,6 +18,7 @@ from convexpy.functions.identity import Auth
 from convexpy.functions.scheduling import Scheduler, SchedulingHost, delay_ms, instant_ms
 from convexpy.functions.storage import ActionStorage, StorageHost, StorageReader, StorageWriter
 
+T = TypeVar("T")
 Args = dict[str, Any]
 Perform = Callable[[str, Any, dict[str, Any]], Any]
 
@@ -58,12 +59,34 @@ class FunctionHost(DatabaseHost, SchedulingHost, StorageHost, Protocol):
         """Mark the run as dependent on who called."""
 
 
+class first_use(Generic[T]):  # noqa: N801  (a decorator)
+    """An attribute that is made when it is first asked for: most calls need one part of their ctx."""
+
+    # functools.cached_property holds a lock in Python 3.11.
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+        self.__doc__ = make.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, ctx: Any, owner: type | None = None) -> T:
+        made = ctx.__dict__[self._name] = self._make(ctx)
+        return made
+
+
 class _FunctionCtx:
     """What queries and mutations have in common."""
 
     def __init__(self, host: FunctionHost) -> None:
         self._host = host
-        self.auth = Auth(host.note_identity_read, lambda: host.identity)
+
+    @first_use
+    def auth(self) -> Auth:
+        """Who called."""
+        host = self._host
+        return Auth(host.note_identity_read, lambda: host.identity)
 
     def now_ms(self) -> int:
         """Milliseconds since the epoch; one instant for the whole run, nested calls included."""
@@ -130,22 +153,44 @@ class MutationMeta(FunctionMeta):
 class QueryCtx(_FunctionCtx):
     """Reads at one snapshot."""
 
-    def __init__(self, host: FunctionHost) -> None:
-        super().__init__(host)
-        self.meta = FunctionMeta(host)
-        self.db = DatabaseReader(host)
-        self.storage = StorageReader(host)
+    @first_use
+    def meta(self) -> FunctionMeta:
+        """What runs, and what it has used."""
+        return FunctionMeta(self._host)
+
+    @first_use
+    def db(self) -> DatabaseReader:
+        """The tables of this component."""
+        return DatabaseReader(self._host)
+
+    @first_use
+    def storage(self) -> StorageReader:
+        """Stored files."""
+        return StorageReader(self._host)
 
 
 class MutationCtx(_FunctionCtx):
     """Reads and writes in one serializable transaction."""
 
-    def __init__(self, host: FunctionHost) -> None:
-        super().__init__(host)
-        self.meta = MutationMeta(host)
-        self.db = DatabaseWriter(host)
-        self.storage = StorageWriter(host)
-        self.scheduler = Scheduler(host)
+    @first_use
+    def meta(self) -> MutationMeta:
+        """What runs, for which call, and what it has used."""
+        return MutationMeta(self._host)
+
+    @first_use
+    def db(self) -> DatabaseWriter:
+        """The tables of this component."""
+        return DatabaseWriter(self._host)
+
+    @first_use
+    def storage(self) -> StorageWriter:
+        """Stored files."""
+        return StorageWriter(self._host)
+
+    @first_use
+    def scheduler(self) -> Scheduler:
+        """Functions that run later."""
+        return Scheduler(self._host)
 
     def run_mutation(
         self, function: Any, args: Args | None = None, *, transaction_limits: Mapping[str, int] | None = None

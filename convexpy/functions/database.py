@@ -27,12 +27,13 @@ from convexpy.values import (
     is_document_field,
     is_identifier,
     normalize,
-    size_of,
+    size_beyond,
 )
 from convexpy.values.validators import TableNames, Validator
 
 Document = dict[str, Any]
 
+_PLATFORM_FIELDS_BYTES = 61  # `_id` and `_creationTime`
 _SYSTEM_NUMBERS = {table.number: table for table in SYSTEM_TABLES.values()}
 
 
@@ -148,9 +149,10 @@ class DatabaseWriter(DatabaseReader):
     def delete(self, table_or_id: str, id: str | Unset = UNSET, /) -> None:
         """Remove a document: `delete(id)` or `delete(table, id)`."""
         table, internal_id = self._target("delete", table_or_id, id)
-        if table is None or self._host.transaction.get(table, internal_id) is None:
+        document = None if table is None else self._host.transaction.get(table, internal_id)
+        if table is None or document is None:
             raise WriteError(f"Delete on nonexistent document ID {table_or_id if id is UNSET else id}")
-        self._host.transaction.delete(table, internal_id)
+        self._host.transaction.delete(table, internal_id, document)
 
     def _existing(
         self, operation: str, verb: str, table_or_id: str, id_or_value: Any, value: Document | Unset
@@ -173,7 +175,7 @@ class DatabaseWriter(DatabaseReader):
         fields = {name: value for name, value in after.items() if name not in ("_id", "_creationTime")}
         self._check_document(table.name, fields)
         if is_changed:
-            self._host.transaction.replace(table, internal_id, after)
+            self._host.transaction.replace(table, internal_id, after, before)
 
     def _check_document(self, table: str, fields: Document) -> None:
         for name in fields:
@@ -182,9 +184,9 @@ class DatabaseWriter(DatabaseReader):
                     f"Field name {name!r} is not allowed at the top of a document: use letters, digits and "
                     f"underscores, not starting with an underscore or a digit."
                 )
-        size = size_of(fields) + 61  # `_id` and `_creationTime`
-        if size > DOCUMENT_BYTES_MAX:
-            raise LimitExceeded(f"Value is too large ({size} bytes > maximum size 1 MiB)")
+        size = size_beyond(fields, DOCUMENT_BYTES_MAX - _PLATFORM_FIELDS_BYTES)
+        if size is not None:
+            raise LimitExceeded(f"Value is too large ({size + _PLATFORM_FIELDS_BYTES} bytes > maximum size 1 MiB)")
         depth = depth_of(fields)
         if depth > DOCUMENT_DEPTH_MAX:
             raise LimitExceeded(f"Document is too nested (nested {depth} levels deep > maximum nesting 16)")

@@ -33,11 +33,18 @@ class Reference:
     """A function by its name; made by attribute access, so it may name one that does not exist (yet)."""
 
     # Mangled, and no public methods: whatever name a module or a function has must come out as a longer reference.
-    __slots__ = ("__names", "__root")
+    __slots__ = ("__address", "__names", "__root")
 
     def __init__(self, root: str, names: tuple[str, ...] = ()) -> None:
         self.__root = root
         self.__names = names
+        self.__address: FunctionAddress | None = None
+
+    def __call_address__(self) -> FunctionAddress:
+        """Where it points, worked out once. Named so that no function's name can be the same."""
+        if self.__address is None:
+            self.__address = _address_of(self)
+        return self.__address
 
     def __getattr__(self, name: str) -> Reference:
         if name.startswith("__"):
@@ -69,7 +76,7 @@ def resolve_name(reference: Any) -> FunctionAddress:
         InvalidRequest: it is no reference.
     """
     if isinstance(reference, Reference):
-        return _address_of(reference)
+        return reference.__call_address__()
     if isinstance(reference, Function):
         return FunctionAddress("object", reference.path, function=reference)
     if not isinstance(reference, str) or not reference:

@@ -5,9 +5,8 @@ Per context, so that actions which run side by side in one process each find the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
+from types import TracebackType
 from typing import Any, Protocol
 
 from convexpy.errors import NotAllowed
@@ -23,14 +22,23 @@ class RunningCall(Protocol):
 _current: ContextVar[RunningCall | None] = ContextVar("convexpy_running_call", default=None)
 
 
-@contextmanager
-def running(call: RunningCall) -> Iterator[None]:
+class running:  # noqa: N801  (used like a function)
     """Make `call` the running one for the body."""
-    token = _current.set(call)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+
+    # A class and no generator: it is on the path of every call.
+    __slots__ = ("_call", "_token")
+
+    def __init__(self, call: RunningCall) -> None:
+        self._call = call
+        self._token: Token[RunningCall | None]
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._call)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _current.reset(self._token)
 
 
 def create_function_handle(function: Any) -> str:

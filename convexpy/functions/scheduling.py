@@ -20,7 +20,7 @@ from convexpy.limits import SCHEDULE_HORIZON_SECONDS, SCHEDULED_FUNCTION_ARGS_BY
 from convexpy.transactions.index_keys import IndexBounds
 from convexpy.transactions.system_tables import QUEUES, SCHEDULED_FUNCTIONS
 from convexpy.transactions.transaction import Transaction
-from convexpy.values import check_value, decode_id, index_key, size_of
+from convexpy.values import check_value, decode_id, index_key, normalize, size_of
 
 Row = dict[str, Any]
 PENDING = {"kind": "pending"}
@@ -129,8 +129,9 @@ class Scheduler:
                 f"Too many functions scheduled by this mutation (limit: {limits.functions_scheduled}). Schedule one "
                 f"function that schedules the rest."
             )
-        arguments = {} if args is None else args
-        check_value(arguments)
+        arguments = {} if args is None else normalize(args)
+        context = normalize(context)
+        check_value([lane, queue])
         args_bytes = size_of(arguments)
         usage.args_bytes += args_bytes
         if usage.args_bytes > limits.scheduled_args_bytes:

@@ -40,7 +40,7 @@ from convexpy.runtime.messages import Call, JobHint
 from convexpy.runtime.resolution import Located, Resolver
 from convexpy.runtime.transaction_limits import capped, metrics_of
 from convexpy.transactions.transaction import Transaction
-from convexpy.values import normalize, size_of
+from convexpy.values import normalize, size_beyond
 from convexpy.values.validators import Validator
 
 KIND_NAMES = {"query": "Query", "mutation": "Mutation", "action": "Action", "httpAction": "HttpAction"}
@@ -193,7 +193,7 @@ class Frame:
     def check_args(self, args: dict[str, Any]) -> None:
         """Refuse what the function's validator, or the size bound, refuses."""
         limit = self.run.generation.limits.args_bytes
-        if (size := size_of(args)) > limit:
+        if (size := size_beyond(args, limit)) is not None:
             raise too_large(f"Arguments for {self.function.path} are", size, limit)
         validator: Validator | None = self.function.args
         if validator is not None:
@@ -211,7 +211,7 @@ class Frame:
             )
         value = normalize(self.function.result(result))
         limit = self.run.generation.limits.result_bytes
-        if (size := size_of(value)) > limit:
+        if (size := size_beyond(value, limit)) is not None:
             raise too_large(f"The result of {self.function.path} is", size, limit)
         validator: Validator | None = self.function.returns
         if validator is not None:
@@ -251,6 +251,8 @@ class Frame:
         savepoint = self.transaction.savepoint()
         marks = len(self.run.jobs), len(self.run.canceled_jobs)
         try:
+            if transaction_limits is None:
+                return run.invoke(located, arguments, is_top=False)
             with capped(run, transaction_limits):
                 return run.invoke(located, arguments, is_top=False)
         except BaseException:  # SystemExit too, and the time limit: whoever swallows them does not get the writes

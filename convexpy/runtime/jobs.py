@@ -57,12 +57,16 @@ def run_job(run: Run) -> dict[str, Any]:
     if "retry" in row and outcome["kind"] == "failed":
         _try_again_later(run, internal_id, row, outcome)
     else:
-        complete(run, internal_id, row, outcome)
+        complete(run, internal_id, row, outcome, row)
     return {"kind": "done"}
 
 
-def complete(run: Run, internal_id: bytes, row: Row, outcome: Outcome) -> None:
-    """Deliver an outcome and write the row's final state."""
+def complete(run: Run, internal_id: bytes, row: Row, outcome: Outcome, stored: Row | None = None) -> None:
+    """Deliver an outcome and write the row's final state.
+
+    Args:
+        stored: the row as it was read, where that is at hand.
+    """
     transaction = run.transaction
     if "on_complete" not in row:
         state = {"kind": outcome["kind"]} if outcome["kind"] != "failed" else _failed_state(outcome)
@@ -88,7 +92,7 @@ def complete(run: Run, internal_id: bytes, row: Row, outcome: Outcome) -> None:
             "ERROR", f"on_complete of {row['name']} failed, it will be tried again: {failure_of(error).message}"
         )
         run.jobs.append(job_hint(transaction.insert(SCHEDULED_FUNCTIONS, again), again))
-    transaction.delete(SCHEDULED_FUNCTIONS, internal_id)
+    transaction.delete(SCHEDULED_FUNCTIONS, internal_id, stored)
 
 
 def _run_and_log(run: Run, row: Row) -> Outcome:

@@ -43,6 +43,11 @@ class IndexInfo:
         return self.name.endswith(_PENDING)
 
     @cached_property
+    def top_fields(self) -> tuple[str, ...]:
+        """The fields of the document itself in which `fields` lie."""
+        return tuple(path[0] for path in self.paths)
+
+    @cached_property
     def paths(self) -> tuple[tuple[str, ...], ...]:
         """`fields` split at their dots."""
         return tuple(tuple(path.split(".")) for path in self.fields)

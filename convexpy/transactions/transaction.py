@@ -246,30 +246,35 @@ class Transaction:
         document_id = encode_id(table.number, internal_id)
         creation_time = self._next_creation_time
         self._next_creation_time = math.nextafter(creation_time, math.inf)
-        self._write(table, internal_id, {**fields, "_id": document_id, "_creationTime": creation_time})
+        self._write(table, internal_id, {**fields, "_id": document_id, "_creationTime": creation_time}, None)
         return document_id
 
-    def replace(self, table: TableInfo, internal_id: bytes, document: Document) -> None:
-        """Store a new version of a document, `_id` and `_creationTime` included; an equal one writes nothing."""
-        self._write(table, internal_id, document)
+    def replace(self, table: TableInfo, internal_id: bytes, document: Document, before: Document | None = None) -> None:
+        """Store a new version of a document, `_id` and `_creationTime` included; an equal one writes nothing.
 
-    def delete(self, table: TableInfo, internal_id: bytes) -> None:
-        """Remove a document."""
+        Args:
+            before: what `get` has just given, and nobody has changed: it need not be read again.
+        """
+        self._write(table, internal_id, document, before)
+
+    def delete(self, table: TableInfo, internal_id: bytes, before: Document | None = None) -> None:
+        """Remove a document; `before`: see `replace`."""
         self._record_catalog_read(table)
-        stored = self._stored_version(table, internal_id)
+        stored = self._stored_version(table, internal_id, before)
         self._writes.put(table, internal_id, stored, ABSENT)
         self._check_write_limits()
 
-    def _write(self, table: TableInfo, internal_id: bytes, document: Document) -> None:
+    def _write(self, table: TableInfo, internal_id: bytes, document: Document, before: Document | None) -> None:
         self._record_catalog_read(table)
         packed = pack(document)
         key = document_key(table.keyspace, internal_id)
         pending = self._writes.pending(key)
-        stored = self._stored_version(table, internal_id) if pending is None else pending.stored
+        stored = self._stored_version(table, internal_id, before) if pending is None else pending.stored
         current = stored if pending is None else pending.current
         if current.packed == packed:
             return
-        self._writes.put(table, internal_id, stored, version_of(table, internal_id, packed, document))
+        like = None if before is None or current.packed is None else (current, before)
+        self._writes.put(table, internal_id, stored, version_of(table, internal_id, packed, document, like))
         self._check_write_limits()
 
     def _record_catalog_read(self, table: TableInfo) -> None:
@@ -277,7 +282,7 @@ class Transaction:
         if not table.is_system and (table.namespace, table.name) not in self.new_tables:
             self._reads.add_table(TABLES.prefix + table.row_id)
 
-    def _stored_version(self, table: TableInfo, internal_id: bytes) -> Version:
+    def _stored_version(self, table: TableInfo, internal_id: bytes, fields: Document | None = None) -> Version:
         key = document_key(table.keyspace, internal_id)
         pending = self._writes.pending(key)
         if pending is not None:
@@ -287,7 +292,7 @@ class Transaction:
         if raw is None:
             return ABSENT
         packed = raw[8:]
-        return version_of(table, internal_id, packed, unpack(packed))
+        return version_of(table, internal_id, packed, unpack(packed) if fields is None else fields)
 
     def _check_write_limits(self) -> None:
         if self.is_unlimited:

@@ -6,11 +6,12 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from convexpy.storage.keys import document_key, index_entry_key
+from convexpy.limits import SORT_KEY_BYTES_MAX
+from convexpy.storage.keys import document_key
 from convexpy.transactions.catalog_entries import PendingSchema, TableInfo
 from convexpy.transactions.commit_messages import DocumentWrite
 from convexpy.transactions.index_keys import key_of_fields
-from convexpy.values import equal, sort_key, unpack
+from convexpy.values import UNSET, equal, sort_key, unpack
 
 
 class Version(NamedTuple):
@@ -42,15 +43,38 @@ def _are_equal(one: Version, other: Version) -> bool:
     return one.packed is not None and other.packed is not None and equal(unpack(one.packed), unpack(other.packed))
 
 
-def version_of(table: TableInfo, internal_id: bytes, packed: bytes, fields: dict[str, Any]) -> Version:
-    """A present document with its entry in each index of its table."""
+def version_of(
+    table: TableInfo,
+    internal_id: bytes,
+    packed: bytes,
+    fields: dict[str, Any],
+    like: tuple[Version, dict[str, Any]] | None = None,
+) -> Version:
+    """A present document with its entry in each index of its table.
+
+    Args:
+        like: another version of it, with its fields: entries over fields that are the same objects are the same.
+    """
+    entries: dict[int, bytes] = {}
+    if like is not None and like[1]["_creationTime"] is not fields["_creationTime"]:
+        like = None
     created = sort_key(fields["_creationTime"])  # the same part of each key
-    entries = {
-        index.keyspace: index_entry_key(index.prefix, key_of_fields(index, fields) + created, internal_id)
-        for index in table.indexes.values()
-        if not (index.is_sparse and index.fields[0] not in fields)
-    }
+    for index in table.indexes.values():
+        if like is not None and _has_same(index.top_fields, fields, like[1]):
+            entry = like[0].entries.get(index.keyspace)
+            if entry is not None:
+                entries[index.keyspace] = entry
+        elif not (index.is_sparse and index.fields[0] not in fields):
+            key = key_of_fields(index, fields) + created
+            entries[index.keyspace] = index.prefix + key[:SORT_KEY_BYTES_MAX] + internal_id
     return Version(packed, entries)
+
+
+def _has_same(names: tuple[str, ...], fields: dict[str, Any], others: dict[str, Any]) -> bool:
+    for name in names:  # noqa: SIM110  (a generator costs more than the question)
+        if fields.get(name, UNSET) is not others.get(name, UNSET):
+            return False
+    return True
 
 
 class WriteSet:

@@ -21,6 +21,7 @@ from convexpy.values.order import sort_key as sort_key
 from convexpy.values.packed import pack as pack
 from convexpy.values.packed import unpack as unpack
 from convexpy.values.size import depth_of as depth_of
+from convexpy.values.size import size_beyond as size_beyond
 from convexpy.values.size import size_of as size_of
 from convexpy.values.types import UNSET as UNSET
 from convexpy.values.types import Fields as Fields

@@ -6,7 +6,6 @@ Source: wire-protocol 6, with its test vectors.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from operator import mul
 
 from convexpy.errors import InvalidId
@@ -18,6 +17,8 @@ _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
 _LENGTHS = {31: 19, 32: 20, 34: 21, 36: 22, 37: 23}  # characters → bytes
 _WEIGHTS = range(32, 0, -1)
 _DAY_MS = 24 * 3600 * 1000
+_DECODED_KEPT_MAX = 8192
+_decoded: dict[str, tuple[int, bytes]] = {}  # a call meets the same few ids again and again, and what it has made
 INTERNAL_ID_BYTES = 16
 
 
@@ -47,16 +48,25 @@ def encode_id(table_number: int, internal_id: bytes) -> str:
     if letters % 2:
         text = _ALPHABET[number >> (letters - 1) * 5]
         letters -= 1
-    return text + "".join([_PAIRS[number >> shift & 1023] for shift in range((letters - 2) * 5, -1, -10)])
+    text += "".join([_PAIRS[number >> shift & 1023] for shift in range((letters - 2) * 5, -1, -10)])
+    _keep(text, (table_number, internal_id))
+    return text
 
 
-@lru_cache(maxsize=4096)  # a function reads and writes the same few documents again and again
+def _keep(text: str, decoded: tuple[int, bytes]) -> None:
+    if len(_decoded) >= _DECODED_KEPT_MAX:
+        _decoded.clear()
+    _decoded[text] = decoded
+
+
 def decode_id(text: str) -> tuple[int, bytes]:
     """Table number and internal id.
 
     Raises:
         InvalidId: anything that `encode_id` does not write.
     """
+    if type(text) is str and (known := _decoded.get(text)) is not None:
+        return known
     size = _LENGTHS.get(len(text))
     if size is None:
         raise InvalidId(f"{_shown(text)} is not a document id: it has {len(text)} characters, ids have 31 to 37.")
@@ -75,6 +85,7 @@ def decode_id(text: str) -> tuple[int, bytes]:
     table_number = sum((byte & 127) << 7 * position for position, byte in enumerate(varint))
     if not 0 < table_number < 2**32 or _varint(table_number) != varint:
         raise InvalidId(f"{_shown(text)} is not a document id: its table number is malformed.")
+    _keep(text, (table_number, internal_id))
     return table_number, internal_id
 
 

@@ -97,7 +97,22 @@ def compare(a: Any, b: Any) -> int:
 
 def equal(a: Any, b: Any) -> bool:
     """Whether two values are the same value: 3 and 3.0 are, True and 1 are not, NaN is itself."""
+    if a is b:
+        return True
+    if type(a) is str and type(b) is str:
+        return bool(a == b)
+    if isinstance(a, dict) and isinstance(b, dict):
+        return _are_equal_objects(a, b)
     return compare(a, b) == 0
+
+
+def _are_equal_objects(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    for name, item in a.items():
+        other = b.get(name, UNSET)
+        if item is not other and not equal(item, other):
+            return False
+    # All that `a` has is in `b`; does `b` have more?
+    return len(a) == len(b) or all(name in a or item is UNSET for name, item in b.items())
 
 
 def _compare_objects(a: dict[str, Any], b: dict[str, Any]) -> int:

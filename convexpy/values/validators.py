@@ -33,6 +33,8 @@ class Validator(ABC):
     """One kind of value. `is_optional` counts only for a field of an object: it may be missing."""
 
     is_optional = False
+    plain_types: tuple[type, ...] | None = None
+    """Values of these types, or any value for (), need no further look; None: ask `_check`."""
 
     def check(self, value: Any, tables: TableNames) -> None:
         """Refuse a value that does not fit.
@@ -105,11 +107,13 @@ class _Mismatch(Exception):
 class _Plain(Validator):
     """A validator that looks at the Python type alone."""
 
+    plain_types: tuple[type, ...]
+
     def __init__(self, name: str, json_name: str, *types: type) -> None:
-        self._name, self._json_name, self._types = name, json_name, types
+        self._name, self._json_name, self.plain_types = name, json_name, types
 
     def _check(self, value: Any, tables: TableNames) -> None:
-        if type(value) not in self._types:
+        if type(value) not in self.plain_types:
             raise _Mismatch(value, self)
 
     def to_json(self) -> dict[str, Any]:
@@ -120,6 +124,8 @@ class _Plain(Validator):
 
 
 class _Any(Validator):
+    plain_types = ()
+
     def _check(self, value: Any, tables: TableNames) -> None:
         if value is UNSET:
             raise _Mismatch(value, self)
@@ -238,16 +244,17 @@ class ObjectValidator(Validator):
             if not isinstance(name, str) or not is_field_name(name):
                 raise DefinitionError(f"{name!r} cannot be a field name: use printable ASCII, not starting with '$'.")
         self.fields = dict(fields)
+        self._plan = [(name, field.is_optional, field.plain_types, field) for name, field in fields.items()]
 
     def _check(self, value: Any, tables: TableNames) -> None:
         if not isinstance(value, dict):
             raise _Mismatch(value, self)
         fields = self.fields
         seen = 0
-        for name, validator in fields.items():
+        for name, is_optional, plain_types, validator in self._plan:
             item = value.get(name, UNSET)
             if item is UNSET:
-                if not validator.is_optional:
+                if not is_optional:
                     message = (
                         f"Object is missing the required field `{name}`. Consider wrapping the field validator in "
                         f"`v.optional(...)` if this is expected."
@@ -255,6 +262,8 @@ class ObjectValidator(Validator):
                     raise _Mismatch(value, self, message, "Object")
                 continue
             seen += 1
+            if plain_types is not None and (not plain_types or type(item) in plain_types):
+                continue
             try:
                 validator._check(item, tables)
             except _Mismatch as mismatch:
@@ -377,6 +386,7 @@ class OptionalValidator(Validator):
         if not isinstance(inner, Validator):
             raise DefinitionError(f"v.optional(…) takes a validator, not {inner!r}.")
         self.inner: Validator = inner.inner if isinstance(inner, OptionalValidator) else inner
+        self.plain_types = self.inner.plain_types
 
     def _check(self, value: Any, tables: TableNames) -> None:
         self.inner._check(value, tables)

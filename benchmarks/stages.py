@@ -1,0 +1,95 @@
+"""How many microseconds of processor does a mutation and a workflow step cost, in which process?
+
+Processor time, not time on the clock: it hardly moves when something else uses the cores too, so it shows whether a
+change helped where throughput does not. The kernel counts it for each process while a fixed amount of work is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from benchmarks.common import RUNS, Figure, Server, convexpy_processes, run, scratch_folder
+from benchmarks.sync_client import SyncClient, connect
+from benchmarks.workflows import run_all
+
+BODY = "x" * 150
+ROLES = {
+    "cvx-committer": "committer",
+    "cvx-function": "function workers",
+}  # by the names that processes give themselves
+WORK_SHARE = float(os.environ.get("BENCH_WORK", "1"))
+
+Work = Callable[[list[SyncClient]], Awaitable[int]]
+
+
+def measure() -> list[Figure]:
+    """One figure a kind of work and process: microseconds of processor an operation."""
+    figures = []
+    for name, clients, work in WORKS:
+        runs = []
+        with scratch_folder() as folder, convexpy_processes(folder) as server:
+            runs = run(_cost(server, clients, work))
+        for role in ("server", *ROLES.values()):
+            figures.append(Figure(f"{name}: {role}", [each[role] for each in runs], "us"))
+        figures.append(Figure(f"{name}: all", [sum(each.values()) for each in runs], "us"))
+    return figures
+
+
+async def _cost(server: Server, count: int, work: Work) -> list[dict[str, float]]:
+    clients = await connect(server.url, count)
+    await work(clients)
+    runs = []
+    for _ in range(RUNS):
+        before = busy_ns(server.pid)
+        operations = await work(clients)
+        after = busy_ns(server.pid)
+        runs.append({role: (after[role] - before[role]) / operations / 1000 for role in after})
+    for client in clients:
+        client.close()
+    return runs
+
+
+def busy_ns(pid: int) -> Counter[str]:
+    """Nanoseconds that the processes of a server have run so far, by role."""
+    busy: Counter[str] = Counter({"server": 0, **dict.fromkeys(ROLES.values(), 0)})
+    pids = [pid]
+    for parent in pids:
+        for task in Path(f"/proc/{parent}/task").iterdir():
+            pids += [int(child) for child in (task / "children").read_text().split()]
+            role = "server" if parent == pid else ROLES.get((task / "comm").read_text().strip())
+            if role is not None:
+                busy[role] += int((task / "schedstat").read_text().split()[0])
+    return busy
+
+
+async def _mutations(clients: list[SyncClient]) -> int:
+    each = max(1, int(6400 * WORK_SHARE / len(clients) / (10 if len(clients) == 1 else 1)))
+
+    async def one_after_another(client: SyncClient) -> None:
+        for _ in range(each):
+            await client.mutation("notes:add", {"body": BODY})
+
+    await asyncio.gather(*map(one_after_another, clients))
+    return each * len(clients)
+
+
+def _workflows(kind: str, steps: int, count: int) -> Work:
+    async def work(clients: list[SyncClient]) -> int:
+        number = int(count * WORK_SHARE)
+        await run_all(clients, kind, number)
+        return number * steps
+
+    return work
+
+
+WORKS: list[tuple[str, int, Work]] = [
+    ("mutation, 1 client", 1, _mutations),
+    ("mutation, 64 clients", 64, _mutations),
+    ("workflow of 1 step", 16, _workflows("one", 1, 640)),
+    ("step of 10 in turn", 16, _workflows("ten", 10, 128)),
+    ("step of 10 side by side", 16, _workflows("wide", 10, 128)),
+]
