@@ -23,7 +23,10 @@ class ComponentDefinition:
     Args:
         functions: name of the package that holds the functions; None for the app, whose folder it is.
         before_push: a query of the component, run on new code before it goes live. It answers
-            `{"findings": [text…], "refuse": bool}`; findings are shown, `refuse` stops the push.
+            `{"findings": [text…], "refuse": bool, "more": args, "then": path}`, all of it optional. Findings are shown,
+            `refuse` stops the push. It is called again with the arguments `more`, until it gives none or has taken
+            BEFORE_PUSH_SECONDS_MAX. The mutation `then` of the component is run without arguments after the switch;
+            a server that is killed in between does the push, and it, again when it starts.
     """
 
     def __init__(

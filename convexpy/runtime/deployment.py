@@ -1,6 +1,6 @@
 """A push, seen from the server: the new generation's workers prepare the database, then one commit switches.
 
-    load → describe → stage workers → prepare → check documents … → build indexes … → before_push → switch
+    load → describe → stage workers → prepare → check documents … → build indexes … → before_push … → switch → then
 
 The running code serves all the while; a failure at any point before the switch leaves it as it is. One push is under
 way at a time. A newer one makes it give way, for nobody waits for code that is no longer in the folder. The template
@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Protocol
 
 from convexpy.errors import ConvexpyError, InvalidRequest, PushSuperseded
+from convexpy.limits import BEFORE_PUSH_SECONDS_MAX
 from convexpy.runtime.backend import RuntimeBackend
 from convexpy.runtime.http_routes import RouteTable
 from convexpy.runtime.interface import FunctionRequest
@@ -47,13 +48,13 @@ class Pushed(NamedTuple):
     findings: list[str]
 
     def describe(self) -> str:
-        """In a line."""
+        """What has changed in a line, then each finding from a line of its own."""
         parts = [f"{self.functions} functions"]
         parts += [f"index {name} added" for name in self.added_indexes]
         parts += [f"index {name} removed" for name in self.removed_indexes]
         parts += [f"index {name} staged" for name in self.staged_indexes]
         parts += [f"index {name} enabled" for name in self.enabled_indexes]
-        return ", ".join([*parts, *self.findings])
+        return "\n".join([", ".join(parts), *self.findings])
 
 
 class Deployer:
@@ -129,7 +130,7 @@ class Deployer:
                 await self._check(check | {"push": push}, number)
             for build in prepared["builds"]:
                 await self._build(build, push, number)
-            findings = await self._before_push(description)
+            findings, following = await self._before_push(description)
             self._require_newest(number)
             stored = {name: description[name] for name in ("hash", "auth")}
             payload = {"push": push, "generation": number, "description": stored}
@@ -143,6 +144,10 @@ class Deployer:
         self._backend.http_routes = RouteTable(description)
         if self._on_switch is not None:
             self._on_switch(description)
+        for request in following:
+            outcome = await self._backend.mutation(request)
+            if not outcome.ok:
+                self._report(f"{request.path} of component {request.component!r} failed after a push: {outcome.error}")
         return Pushed(
             functions=len(kinds),
             added_indexes=changes["added"],
@@ -188,25 +193,53 @@ class Deployer:
             except ConvexpyError as error:
                 self._report(f"What the push has left behind stays until the next push: {error}")
 
-    async def _before_push(self, description: dict[str, Any]) -> list[str]:
-        """Ask every component instance that has `before_push`; a refusal stops the push."""
+    async def _before_push(self, description: dict[str, Any]) -> tuple[list[str], list[FunctionRequest]]:
+        """Ask every component instance that has `before_push`; a refusal stops the push.
+
+        Returns:
+            what they have found, and the mutations to be run after the switch.
+        """
         findings: list[str] = []
+        following: list[FunctionRequest] = []
         for path, instance in description["instances"].items():
             function = instance.get("before_push")
             if function is None:
                 continue
-            request = FunctionRequest(
-                component=path, path=function, args=encode_json({}), is_admin=True, is_nested=True, caller="Push"
-            )
-            reply = await self._backend.run_staged_query(request)
+            own, then = await self._look(path, function)
+            findings += own
+            following += [_request(path, each, {}) for each in then]
+        return findings, following
+
+    async def _look(self, path: str, function: str) -> tuple[list[str], list[str]]:
+        """Let one component look at its data on the new code, a piece a query."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + BEFORE_PUSH_SECONDS_MAX
+        findings: list[str] = []
+        then: list[str] = []
+        more: dict[str, Any] | None = {}
+        while more is not None:
+            reply = await self._backend.run_staged_query(_request(path, function, more))
             if not reply.ok:
                 raise InvalidRequest(f"before_push of component {path!r} failed: {reply.error}")
             found: Any = decode_json(reply.value) or {}
-            own = found.get("findings", [])
-            findings += own
+            findings += found.get("findings", [])
             if found.get("refuse"):
-                raise InvalidRequest(f"Component {path!r} refuses this push: {'; '.join(own) or 'it gives no reason'}")
-        return findings
+                text = "\n".join(findings) or "it gives no reason"
+                raise InvalidRequest(f"Component {path!r} refuses this push: {text}")
+            if "then" in found and found["then"] not in then:
+                then.append(found["then"])
+            more = found.get("more")
+            if more is not None and loop.time() >= deadline:
+                seconds = f"{BEFORE_PUSH_SECONDS_MAX:.0f} s"
+                findings.append(f"Component {path!r} had more to look at than {seconds} allow.")
+                break
+        return findings, then
+
+
+def _request(component: str, path: str, args: dict[str, Any]) -> FunctionRequest:
+    return FunctionRequest(
+        component=component, path=path, args=encode_json(args), is_admin=True, is_nested=True, caller="Push"
+    )
 
 
 def function_kinds(description: dict[str, Any]) -> dict[tuple[str, str], CallKind]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from convexpy import ConvexpyError, components
+from convexpy.runtime import deployment
 from convexpy.testing import TestBackend
 
 SHOP = Path(__file__).parent / "shop_app"
@@ -92,7 +93,29 @@ def test_before_push_shows_its_findings(shop: TestBackend) -> None:
     send(shop, "book")
     send(shop, "vase")
 
-    assert shop.push().findings == ["2 parcels are on their way"]
+    pushed = shop.push()
+    assert pushed.findings == ["2 parcels are on their way"]
+    assert pushed.describe().splitlines()[1:] == ["2 parcels are on their way"]
+
+
+def test_what_before_push_names_runs_after_the_switch(shop: TestBackend) -> None:
+    def looks() -> int:
+        return shop.run(lambda ctx: len(ctx.db.query("looks").collect()), component="courier")
+
+    shop.push()
+    assert looks() == 0
+    send(shop, "book")
+
+    shop.push()
+
+    assert looks() == 1
+
+
+def test_before_push_may_go_on_for_some_seconds(shop: TestBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    send(shop, "book")
+    monkeypatch.setattr(deployment, "BEFORE_PUSH_SECONDS_MAX", 0.0)
+
+    assert shop.push().findings == ["Component 'courier' had more to look at than 0 s allow."]
 
 
 def test_before_push_may_refuse_and_then_nothing_has_changed(shop: TestBackend, tmp_path: Path) -> None:

@@ -84,13 +84,21 @@ def checked(ctx: QueryCtx, parcel: str) -> str:
     return parcel
 
 
-@query(args={})
-def before_push(ctx: QueryCtx) -> dict[str, Any]:
+@query
+def before_push(ctx: QueryCtx, counted: float | None = None) -> dict[str, Any]:
+    """Looks twice: at fragile parcels, then at all of them."""
     carried = [row for row in ctx.db.query("parcels") if row["state"] == "carried"]
     if not carried:
         return {}
-    is_fragile = any(row.get("isFragile") for row in carried)
-    return {"findings": [f"{len(carried)} parcels are on their way"], "refuse": is_fragile}
+    if counted is None:
+        return {"more": {"counted": sum(bool(row.get("isFragile")) for row in carried)}, "then": "parcels:look_again"}
+    return {"findings": [f"{len(carried)} parcels are on their way"], "refuse": counted > 0}
+
+
+@internal_mutation(args={})
+def look_again(ctx: MutationCtx) -> None:
+    """Runs on the new code, after a push that found parcels on their way."""
+    ctx.db.insert("looks", {})
 
 
 @mutation(args={"parcel": v.id("parcels")})

@@ -12,6 +12,7 @@ schema = define_schema(
                 "callback": v.optional(v.string()),
                 "isFragile": v.optional(v.boolean()),
             }
-        ).index("by_to", ["to"])
+        ).index("by_to", ["to"]),
+        "looks": define_table({}),
     }
 )
