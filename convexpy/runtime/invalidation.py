@@ -49,6 +49,10 @@ class InvalidationIndex(Generic[Reader]):
                 self._prefix_lengths.setdefault(prefix[:4], Counter())[len(prefix)] += 1
             bucket.add((start, end, number))
 
+    def reads_of(self, reader: Reader) -> Reads:
+        """What a reader is filed under."""
+        return self._reads[reader]
+
     def remove(self, reader: Reader) -> None:
         """Forget a reader; one that is not filed is fine."""
         reads = self._reads.pop(reader, None)

@@ -1,4 +1,5 @@
-"""The query cache and who waits on its entries: one run serves everybody who asks the same.
+"""The query cache and who waits on its entries: one run serves everybody who asks the same, whoever he is if
+the function does not look.
 
 An entry's outcome holds in [its snapshot, first later commit that touches what it read). Invariants:
   1. an outcome is shown only once its snapshot is published;
@@ -10,38 +11,24 @@ Errors are not cached, but what they read is subscribed to.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Protocol
-
-import msgspec
 
 from convexpy.environment import Environment
 from convexpy.errors import Overloaded, WorkerLost
 from convexpy.limits import CACHE_BYTES_MAX, CLOCK_RESULT_SECONDS_MAX
 from convexpy.runtime.interface import Entry, FunctionRequest, Listener, Outcome
 from convexpy.runtime.invalidation import InvalidationIndex
+from convexpy.runtime.live_entry import Key, LiveEntry, key_of
 from convexpy.runtime.messages import Reply
 from convexpy.runtime.publishing import Publisher
+from convexpy.runtime.run_sharing import RunSharing
 from convexpy.transactions.commit_messages import Committed, Reads
 
 RUN_FRAME_ENTRIES_MAX = 64  # entries that one worker runs on one snapshot
 RETRY_SECONDS = 1.0  # after a run that failed for want of a worker
 _ENTRY_OVERHEAD_BYTES = 600
-
-Key = tuple[str, str, bytes, str, bytes | None, bool, str | None]
-
-
-def _key_of(request: FunctionRequest) -> Key:
-    return (
-        request.component,
-        request.path,
-        request.args,
-        request.format,
-        request.identity,
-        request.is_admin,
-        request.journal,
-    )
 
 
 class QueryRunner(Protocol):
@@ -51,35 +38,6 @@ class QueryRunner(Protocol):
         """All at one snapshot, at or after `published_ts` of this moment."""
 
     def outcome_of(self, request: FunctionRequest, reply: Reply) -> Outcome: ...
-
-
-class LiveEntry:
-    """One query's latest outcome and who waits on it; see `interface.Entry`."""
-
-    __slots__ = (
-        "expires_at",
-        "is_running",
-        "journal",
-        "key",
-        "listeners",
-        "outcome",
-        "request",
-        "size",
-        "snapshot_ts",
-        "valid_until_ts",
-    )
-
-    def __init__(self, key: Key, request: FunctionRequest) -> None:
-        self.key = key
-        self.request = request
-        self.journal = request.journal
-        self.outcome: Outcome | None = None
-        self.snapshot_ts = 0
-        self.valid_until_ts: int | None = None
-        self.is_running = False
-        self.expires_at: float | None = None
-        self.listeners: Counter[Listener] = Counter()
-        self.size = 0
 
 
 class _OneShot:
@@ -109,6 +67,7 @@ class LiveQueryCache:
         self._idle: OrderedDict[LiveEntry, None] = OrderedDict()  # no listeners; least recently used first
         self._idle_bytes = 0
         self._index: InvalidationIndex[LiveEntry] = InvalidationIndex()
+        self._sharing = RunSharing()
         self._to_run: dict[LiveEntry, None] = {}
         self._is_start_due = False
         self._code_epoch = 0  # counts pushes; a run that began before one is run again
@@ -124,7 +83,7 @@ class LiveQueryCache:
             del self._idle[entry]
             self._idle_bytes -= entry.size
         entry.listeners[listener] += 1
-        if self._holds_now(entry):
+        if self._holds_now(entry) or self._takes_over(entry):
             self.hits += 1
         else:
             self._run_soon(entry)
@@ -160,7 +119,7 @@ class LiveQueryCache:
             waiter = _OneShot()
             entry = self.subscribe(request, waiter)
             try:
-                while not _covers(entry, needed_ts) or self._is_expired(entry):
+                while not entry.covers(needed_ts) or self._is_expired(entry):
                     await waiter.changed
                     waiter.changed = asyncio.get_running_loop().create_future()
                 outcome = entry.outcome
@@ -180,6 +139,7 @@ class LiveQueryCache:
     def make_all_stale(self, ts: int) -> None:
         """New code is in force from `ts` on: every outcome is to be computed again."""
         self._code_epoch += 1
+        self._sharing.forget_functions()
         for entry in list(self._entries.values()):
             self._make_stale(entry, ts)
 
@@ -187,6 +147,7 @@ class LiveQueryCache:
         if entry.valid_until_ts is None and entry.outcome is not None:
             entry.valid_until_ts = ts
             self._index.remove(entry)
+            self._sharing.forget(entry)
         if entry.listeners:
             self._pin_page(entry)
             self._run_soon(entry)
@@ -205,7 +166,7 @@ class LiveQueryCache:
         self._entries.setdefault(entry.key, entry)
 
     def _entry(self, request: FunctionRequest) -> LiveEntry:
-        key = _key_of(request)
+        key = key_of(request)
         entry = self._entries.get(key)
         if entry is None:
             entry = self._entries[key] = LiveEntry(key, request)
@@ -214,6 +175,20 @@ class LiveQueryCache:
     def _holds_now(self, entry: LiveEntry) -> bool:
         return entry.outcome is not None and entry.valid_until_ts is None and not self._is_expired(entry)
 
+    def _takes_over(self, entry: LiveEntry) -> bool:
+        """Whether somebody else's outcome could be made this entry's."""
+        if entry.is_running:
+            return False
+        other = self._sharing.answer_to(entry)
+        if other is None or not self._holds_now(other):
+            return False
+        reads = self._index.reads_of(other)
+        entry.outcome, entry.journal = other.outcome, other.journal
+        entry.snapshot_ts, entry.valid_until_ts = other.snapshot_ts, None
+        entry.expires_at, entry.size = other.expires_at, other.size
+        self._index.put(entry, reads)
+        return True
+
     def _is_expired(self, entry: LiveEntry) -> bool:
         return entry.expires_at is not None and self._environment.monotonic() >= entry.expires_at
 
@@ -221,6 +196,8 @@ class LiveQueryCache:
         if entry.is_running:
             return  # when it comes back stale it is run again
         entry.is_running = True
+        if self._sharing.has_leader(entry):
+            return
         self._to_run[entry] = None
         if not self._is_start_due:
             self._is_start_due = True
@@ -235,43 +212,53 @@ class LiveQueryCache:
 
     def _start_frame(self, entries: list[LiveEntry]) -> None:
         self.runs += len(entries)
-        requests = [_with_journal(entry) for entry in entries]
+        requests = [entry.next_request() for entry in entries]
         epoch = self._code_epoch
         future = self._runner.run_queries(requests)
         future.add_done_callback(lambda done: self._take_replies(entries, done, epoch))
 
     def _take_replies(self, entries: list[LiveEntry], done: asyncio.Future[list[Reply]], epoch: int) -> None:
         if done.cancelled() or done.exception() is not None:
-            self._run_later(entries)
+            self._run_later([each for entry in entries for each in (entry, *self._sharing.end_run(entry))])
             return
         replies = done.result()
         snapshot_ts = max(reply.snapshot_ts for reply in replies)
         self._publisher.when_published(snapshot_ts, lambda: self._settle(entries, replies, epoch))
 
     def _settle(self, entries: list[LiveEntry], replies: list[Reply], epoch: int) -> None:
-        if epoch != self._code_epoch:
-            for entry in entries:
-                entry.is_running = False
-            self._run_again(entries)
-            return
         changed: list[LiveEntry] = []
         failed: list[LiveEntry] = []
+        unanswered: list[LiveEntry] = []
         for entry, reply in zip(entries, replies, strict=True):
-            if reply.loss in ("overloaded", "died"):
-                failed.append(entry)
+            followers = self._sharing.end_run(entry)
+            if epoch != self._code_epoch:
+                unanswered += (entry, *followers)
                 continue
-            self._set_outcome(entry, reply)
-            changed.append(entry)
+            if reply.loss in ("overloaded", "died"):
+                failed += (entry, *followers)
+                continue
+            question = entry.question
+            outcome = self._runner.outcome_of(entry.request, reply)
+            is_personal = reply.used_identity or reply.reads is None  # of a run that was cut off nothing is known
+            self._sharing.note_outcome(entry, question, is_personal=is_personal)
+            answered = [entry] if is_personal else [entry, *followers]
+            unanswered += followers if is_personal else []
+            for each in answered:
+                self._set_outcome(each, outcome, reply)
+            changed += answered
+        for entry in unanswered:
+            entry.is_running = False
+        self._run_again(unanswered)
         if failed:
             self._run_later(failed)
         for entry in changed:
             for listener in list(entry.listeners):
                 listener.entry_changed()
 
-    def _set_outcome(self, entry: LiveEntry, reply: Reply) -> None:
+    def _set_outcome(self, entry: LiveEntry, outcome: Outcome, reply: Reply) -> None:
         reads = reply.reads or Reads([], [])
         entry.is_running = False
-        entry.outcome = self._runner.outcome_of(entry.request, reply)
+        entry.outcome = outcome
         entry.journal = reply.journal or entry.request.journal
         # Only a run that was cut off, or took its worker along, has no snapshot: it says how things are now.
         entry.snapshot_ts = reply.snapshot_ts or self._publisher.published_ts
@@ -279,13 +266,13 @@ class LiveQueryCache:
         # Nor is it known what it read; who asks later has it tried again.
         is_for_now = reply.used_time or reply.reads is None
         entry.expires_at = self._environment.monotonic() + CLOCK_RESULT_SECONDS_MAX if is_for_now else None
-        entry.size = (
-            _ENTRY_OVERHEAD_BYTES + len(entry.outcome.value) + len(entry.request.args) + 100 * len(reads.ranges)
-        )
+        entry.size = _ENTRY_OVERHEAD_BYTES + len(outcome.value) + len(entry.request.args) + 100 * len(reads.ranges)
         if entry.valid_until_ts is None:
             self._index.put(entry, reads)
-        elif entry.listeners:
-            self._run_soon(entry)
+        else:
+            self._sharing.forget(entry)
+            if entry.listeners:
+                self._run_soon(entry)
         if not entry.listeners:
             self._retire(entry)
 
@@ -322,18 +309,6 @@ class LiveQueryCache:
             del self._idle[entry]
             self._idle_bytes -= entry.size
         self._index.remove(entry)
+        self._sharing.forget(entry)
         if self._entries.get(entry.key) is entry:
             del self._entries[entry.key]
-
-
-def _with_journal(entry: LiveEntry) -> FunctionRequest:
-    if entry.journal == entry.request.journal:
-        return entry.request
-    return msgspec.structs.replace(entry.request, journal=entry.journal)
-
-
-def _covers(entry: LiveEntry, ts: int) -> bool:
-    """Whether the outcome is one of `ts` or later."""
-    if entry.outcome is None:
-        return False
-    return entry.snapshot_ts >= ts or entry.valid_until_ts is None or entry.valid_until_ts > ts

@@ -9,6 +9,9 @@ import pytest
 
 from convexpy.functions.application import Application, load_application
 from convexpy.testing import TestBackend
+from convexpy.testing.clock import ManualClock
+from convexpy.testing.loop import ManualLoop
+from tests.runtime.live_query_bench import Bench
 
 HERE = Path(__file__).parent
 WriteProject = Callable[..., Path]
@@ -52,3 +55,12 @@ def write_project(tmp_path: Path) -> WriteProject:
         return folder
 
     return write
+
+
+@pytest.fixture
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """A query cache with room for everything, or for as many bytes as the test's parameter says."""
+    clock = ManualClock()
+    loop = ManualLoop(clock, lambda: False)
+    yield Bench(loop, clock, getattr(request, "param", 10**9))
+    loop.close()
