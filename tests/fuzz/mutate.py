@@ -127,7 +127,7 @@ def bend_json(text: str, random: Random) -> str:
     """Replace, add or remove something within a JSON text."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # it was bent before, perhaps to be deeper than Python reads
         return bend_bytes(text.encode(), random).decode(errors="replace")
     bent = json.dumps(_bend_value(value, random))
     if random.random() < 0.1:
