@@ -82,6 +82,10 @@ class Function(Generic[P, R]):
         """
         bound = {name: value for name, value in args.items() if value is not UNSET}
         signature = self._signature
+        if not self._converters and signature.parameters.keys() == bound.keys():
+            return bound
+        if signature.takes_rest and not signature.parameters and signature.reserved not in bound:
+            return bound
         for name in bound.keys() - signature.parameters.keys():
             if not signature.takes_rest or name == signature.reserved:
                 raise ArgumentsInvalid(

@@ -93,6 +93,8 @@ class FrameSocket:
         self._socket = sock
         self._parser = FrameParser()
         self._frames: deque[bytes] = deque()
+        # Read into one buffer: a fresh one of this size is mapped and unmapped by the kernel each time.
+        self._buffer = memoryview(bytearray(READ_BYTES))
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -121,11 +123,11 @@ class FrameSocket:
 
     def _receive(self, flags: int) -> bool:
         try:
-            data = self._socket.recv(READ_BYTES, flags)
+            size = self._socket.recv_into(self._buffer, 0, flags)
         except ConnectionError:
             return False
-        self._frames.extend(self._parser.feed(data))
-        return bool(data)
+        self._frames.extend(self._parser.feed(bytes(self._buffer[:size])))
+        return size > 0
 
     def send(self, message: Any) -> None:
         """Write one message and wait until the kernel has taken it.

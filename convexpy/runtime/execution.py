@@ -37,7 +37,7 @@ from convexpy.runtime.failures import too_large
 from convexpy.runtime.generation import Generation
 from convexpy.runtime.log_capture import LogSink
 from convexpy.runtime.messages import Call, JobHint
-from convexpy.runtime.resolution import Located, Resolver
+from convexpy.runtime.resolution import Located
 from convexpy.runtime.transaction_limits import capped, metrics_of
 from convexpy.transactions.transaction import Transaction
 from convexpy.values import normalize, size_beyond
@@ -54,7 +54,7 @@ class Run:
         self.generation = generation
         self.transaction = transaction
         self.cursor_secret = cursor_secret
-        self.resolver = Resolver(generation.application, transaction.catalog)
+        self.resolver = generation.resolver_at(transaction.catalog)
         self.sink = LogSink()
         self.now_ms = call.now_ns // 1_000_000
         self.used_time = False

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from convexpy.functions.application import Application
 from convexpy.limits import FunctionLimits
-from convexpy.transactions.catalog import CatalogCache
+from convexpy.runtime.resolution import Resolver
+from convexpy.transactions.catalog import Catalog, CatalogCache
 
 
 def _no_clock() -> None:
@@ -31,3 +32,10 @@ class Generation:
     restart_clock: Callable[[], None] = _no_clock
     api_origin: str = "https://some.convex.cloud"  # what URLs of files begin with
     catalogs: CatalogCache = field(default_factory=CatalogCache)
+    _resolver: Resolver | None = None
+
+    def resolver_at(self, catalog: Catalog) -> Resolver:
+        """The resolver for a catalog; that of the last one asked for is kept."""
+        if self._resolver is None or self._resolver.catalog is not catalog:
+            self._resolver = Resolver(self.application, catalog)
+        return self._resolver

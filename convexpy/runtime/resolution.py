@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from convexpy.errors import FunctionNotFound, InvalidRequest
 from convexpy.functions.application import Application, ComponentInstance
 from convexpy.functions.definitions import Function
-from convexpy.functions.references import resolve_name
+from convexpy.functions.references import FunctionAddress, resolve_name
 from convexpy.transactions.catalog import Catalog
 
 HANDLE_PREFIX = "function://"
@@ -30,15 +30,16 @@ class Located(NamedTuple):
 
 
 class Resolver:
-    """Finds functions of one generation."""
+    """Finds functions of one generation, as one catalog has its components. Remembers what it has found."""
 
     def __init__(self, application: Application, catalog: Catalog) -> None:
+        self.catalog = catalog
         self._application = application
-        self._catalog = catalog
+        self._found: dict[tuple[str, FunctionAddress], Located] = {}
 
     def instance_of(self, namespace: int) -> ComponentInstance:
         """The mounted component instance of a namespace."""
-        path = self._catalog.component_paths.get(namespace)
+        path = self.catalog.component_paths.get(namespace)
         instance = None if path is None else self._application.instances.get(path)
         if instance is None:
             raise FunctionNotFound(
@@ -48,7 +49,7 @@ class Resolver:
 
     def namespace_of(self, component_path: str) -> int:
         """The namespace of a mounted component instance."""
-        namespace = self._catalog.namespaces.get(component_path)
+        namespace = self.catalog.namespaces.get(component_path)
         if namespace is None or component_path not in self._application.instances:
             raise FunctionNotFound(f'Child component "{component_path}" not found')
         return namespace
@@ -69,6 +70,13 @@ class Resolver:
             InvalidRequest: it is no reference, or one that this component may not use.
         """
         address = resolve_name(reference)
+        asked = (caller.path, address)
+        found = self._found.get(asked)
+        if found is None:
+            found = self._found[asked] = self._locate(caller, address)
+        return found
+
+    def _locate(self, caller: ComponentInstance, address: FunctionAddress) -> Located:
         if address.kind == "handle":
             return self.in_namespace(_namespace_in(address.component), address.path)
         if address.kind == "object":

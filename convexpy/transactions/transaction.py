@@ -386,6 +386,11 @@ class Transaction:
         return self._writes.bytes_written
 
     @property
+    def ranges_opened(self) -> int:
+        """Ranges and single documents looked at so far, each time counted: never below `ranges_read`."""
+        return self._reads.range_count
+
+    @property
     def ranges_read(self) -> int:
         """Disjoint ranges and single documents looked at so far."""
         return self._reads.merged_count

@@ -229,6 +229,9 @@ class ArrayValidator(Validator):
         return f"v.array({self.element.describe()})"
 
 
+_NO_FIELD = (type(UNSET),)  # what no value of a field is
+
+
 class ObjectValidator(Validator):
     """`v.object({...})`: exactly these fields; optional ones may be missing."""
 
@@ -244,17 +247,41 @@ class ObjectValidator(Validator):
             if not isinstance(name, str) or not is_field_name(name):
                 raise DefinitionError(f"{name!r} cannot be a field name: use printable ASCII, not starting with '$'.")
         self.fields = dict(fields)
-        self._plan = [(name, field.is_optional, field.plain_types, field) for name, field in fields.items()]
+        self._plain_types = {name: field.plain_types for name, field in fields.items()}
+        self._required = frozenset(name for name, field in fields.items() if not field.is_optional)
 
     def _check(self, value: Any, tables: TableNames) -> None:
         if not isinstance(value, dict):
             raise _Mismatch(value, self)
+        if not self._fits_plainly(value, tables):
+            self._check_each(value, tables)
+
+    def _fits_plainly(self, value: dict[Any, Any], tables: TableNames) -> bool:
+        """Whether a value fits, found by a look at the fields that it has. False: look at each, in order."""
+        if not value.keys() >= self._required:
+            return False
+        plain_types = self._plain_types
+        for name, item in value.items():
+            types = plain_types.get(name, _NO_FIELD)
+            if types is None:
+                try:
+                    self.fields[name]._check(item, tables)
+                except _Mismatch:
+                    return False
+            elif types:
+                if type(item) not in types:
+                    return False
+            elif item is UNSET:
+                return False
+        return True
+
+    def _check_each(self, value: dict[Any, Any], tables: TableNames) -> None:
         fields = self.fields
         seen = 0
-        for name, is_optional, plain_types, validator in self._plan:
+        for name, validator in fields.items():
             item = value.get(name, UNSET)
             if item is UNSET:
-                if not is_optional:
+                if not validator.is_optional:
                     message = (
                         f"Object is missing the required field `{name}`. Consider wrapping the field validator in "
                         f"`v.optional(...)` if this is expected."
@@ -262,8 +289,6 @@ class ObjectValidator(Validator):
                     raise _Mismatch(value, self, message, "Object")
                 continue
             seen += 1
-            if plain_types is not None and (not plain_types or type(item) in plain_types):
-                continue
             try:
                 validator._check(item, tables)
             except _Mismatch as mismatch:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from contextvars import copy_context
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Literal
 
 from convexpy import deterministic
@@ -15,6 +16,27 @@ from convexpy_workflow.engine import Engine
 from convexpy_workflow.output import HandlerOutput
 from convexpy_workflow.retries import Retry
 from convexpy_workflow.step import Step
+
+
+class _Surroundings:
+    """What a handler runs in: its clock and randomness, and within them its output. On the path of every step."""
+
+    __slots__ = ("_guard", "_output")
+
+    def __init__(self, guard: AbstractContextManager[None], output: AbstractContextManager[None]) -> None:
+        self._guard, self._output = guard, output
+
+    def __enter__(self) -> None:
+        self._guard.__enter__()
+        self._output.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._output.__exit__(kind, error, trace)
+        finally:
+            self._guard.__exit__(kind, error, trace)
 
 
 @dataclass(eq=False)
@@ -51,13 +73,8 @@ class Definition:
             result = await self.handler(step, **self.contract.bind(args))
             return storable(result, "Workflow return value")
 
-        @contextmanager
-        def surroundings(now_ms: int) -> Iterator[None]:
-            host.context = copy_context()
-            with deterministic(now_ms=now_ms, random=randomness), output.catching():
-                yield
-
         def environment(now_ms: int) -> AbstractContextManager[None]:
-            return surroundings(now_ms)
+            host.context = copy_context()
+            return _Surroundings(deterministic(now_ms=now_ms, random=randomness), output.catching())
 
         return Engine(main, environment, self.on_unawaited), output

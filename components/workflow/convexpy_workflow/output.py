@@ -7,11 +7,10 @@ each line once in both, however often the handler is replayed.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from types import TracebackType
 
 LINE_CHARS_MAX = 8192  # of a line in the journal; its end is cut
 _LEVELS = {"WARNING": "WARN", "CRITICAL": "ERROR"}  # the platform's names of them
@@ -40,6 +39,26 @@ class _Stream(io.StringIO):
         return len(text)
 
 
+class _Catching:
+    """Puts a stream and a log handler in the place of the process's own for the body. On the path of every step."""
+
+    __slots__ = ("_before", "_catcher", "_stream")
+
+    def __init__(self, stream: _Stream, catcher: _Catcher) -> None:
+        self._stream, self._catcher = stream, catcher
+
+    def __enter__(self) -> None:
+        root = logging.root
+        self._before = (sys.stdout, sys.stderr, root.handlers)
+        sys.stdout = sys.stderr = self._stream
+        root.handlers = [self._catcher]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        sys.stdout, sys.stderr, logging.root.handlers = self._before
+
+
 class HandlerOutput:
     """Printed text and log records of one run, in order."""
 
@@ -50,16 +69,9 @@ class HandlerOutput:
         self._stream = _Stream(self)
         self._catcher = _Catcher(self)
 
-    @contextmanager
-    def catching(self) -> Iterator[None]:
+    def catching(self) -> _Catching:
         """Catch what the body prints and logs."""
-        root = logging.getLogger()
-        handlers, root.handlers = root.handlers, [self._catcher]
-        try:
-            with contextlib.redirect_stdout(self._stream), contextlib.redirect_stderr(self._stream):
-                yield
-        finally:
-            root.handlers = handlers
+        return _Catching(self._stream, self._catcher)
 
     def add(self, item: Item) -> None:
         """Take printed text or a log record."""
