@@ -40,5 +40,7 @@ from convexpy.values import Id as Id
 from convexpy.values import Int64 as Int64
 from convexpy.values import Validator as Validator
 from convexpy.values import normalize as normalize
+from convexpy.values import pack as pack
 from convexpy.values import size_of as size_of
+from convexpy.values import unpack as unpack
 from convexpy.values import v as v

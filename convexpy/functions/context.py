@@ -118,8 +118,8 @@ class _FunctionCtx:
         Args:
             transaction_limits: what the query may use at most, by names of limits (`documents_read`, `bytes_read`, …);
                 never more than this function has left.
-            stale_snapshot: in a mutation: without the pending writes, and without a conflict if what the query read
-                changes before the commit.
+            stale_snapshot: in a mutation: without the pending writes, with bounds of its own for what it reads, and
+                without a conflict if that changes before the commit.
         """
         return self._host.call_nested("query", function, args, transaction_limits, stale_snapshot=stale_snapshot)
 

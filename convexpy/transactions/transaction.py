@@ -396,10 +396,12 @@ class Transaction:
         return self._reads.merged_count
 
     def without_writes(self) -> Transaction:
-        """The same snapshot as it was before this transaction wrote: what is read there is charged here, and is in
-        nobody's read set."""
+        """The same snapshot as it was before this transaction wrote.
+
+        What is read there is in nobody's read set, so it has bounds of its own, as a query's run has.
+        """
         stale = Transaction(self._snapshot, self.catalog, self.limits, self._seed, self._now_ms)
-        stale.usage, stale.is_unlimited = self.usage, self.is_unlimited
+        stale.is_unlimited = self.is_unlimited
         return stale
 
     def reads(self) -> Reads:

@@ -50,3 +50,19 @@ def test_a_stale_snapshot_lacks_what_is_pending(backend: TestBackend) -> None:
         return ctx.run_query("calls:count", stale_snapshot=True), ctx.run_query("calls:count")
 
     assert backend.run(work) == (1, 2)
+
+
+def test_reads_of_a_stale_snapshot_have_bounds_of_their_own(calls_application: Application) -> None:
+    """Each such query has those of a query; what it read is in no read set, so the mutation is not charged."""
+    with TestBackend(calls_application, limits={"documents_read": 10}) as backend:
+        for _ in range(8):
+            backend.mutation("calls:add")
+
+        def work(ctx: Any) -> int:
+            total = sum(ctx.run_query("calls:count", stale_snapshot=True) for _ in range(3))
+            with pytest.raises(LimitExceeded, match="Too many documents read"):
+                ctx.run_query("calls:count", stale_snapshot=True, transaction_limits={"documents_read": 2})
+            assert ctx.meta.transaction_metrics()["documentsRead"]["used"] == 0
+            return int(total + ctx.run_query("calls:count"))
+
+        assert backend.run(work) == 32

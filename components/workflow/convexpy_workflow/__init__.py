@@ -5,12 +5,14 @@ from __future__ import annotations
 from convexpy_workflow.errors import DeadlockError as DeadlockError
 from convexpy_workflow.errors import DeterminismError as DeterminismError
 from convexpy_workflow.errors import InvalidWorkflowId as InvalidWorkflowId
+from convexpy_workflow.errors import JournalTooLarge as JournalTooLarge
 from convexpy_workflow.errors import NotAllowedInWorkflow as NotAllowedInWorkflow
 from convexpy_workflow.errors import StalledError as StalledError
 from convexpy_workflow.errors import StepCanceled as StepCanceled
 from convexpy_workflow.errors import StepError as StepError
 from convexpy_workflow.errors import StepFailed as StepFailed
 from convexpy_workflow.errors import StepNotFound as StepNotFound
+from convexpy_workflow.errors import ValueTooLarge as ValueTooLarge
 from convexpy_workflow.errors import WorkflowError as WorkflowError
 from convexpy_workflow.errors import WorkflowNotFound as WorkflowNotFound
 from convexpy_workflow.errors import WorkflowNotRunning as WorkflowNotRunning

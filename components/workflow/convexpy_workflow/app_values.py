@@ -8,7 +8,7 @@ from typing import Any
 
 from convexpy import ConvexpyError, create_function_handle, function_name, normalize, size_of
 from convexpy_workflow.commands import Failure, Outcome, Success
-from convexpy_workflow.errors import shorten
+from convexpy_workflow.errors import ValueTooLarge, shorten
 
 # A value lies inside a document of the journal, whose own bound is 1 MiB.
 VALUE_BYTES_MAX = 800 * 1024
@@ -22,14 +22,14 @@ def storable(value: Any, what: str) -> Any:
 
     Raises:
         InvalidValue: it is no value; the text has the path.
-        ValueError: it is too large or too deeply nested for the journal; the text has a preview of a large one.
+        ValueTooLarge: it is too large for the journal.
+        ValueError: it is too deeply nested for the journal.
     """
     copied = normalize(value)
     if (size := size_of(copied)) > VALUE_BYTES_MAX:
-        text = repr(copied)
-        raise ValueError(
+        raise ValueTooLarge(
             f"{what} too large ({size} bytes). Maximum is {VALUE_BYTES_MAX} bytes. Store it in a document or a file "
-            f"and pass its id. Preview: {text[:200]} … {text[-200:]}"
+            f"and pass its id. Preview: {shorten(repr(copied))}"
         )
     if not _is_shallow(copied, VALUE_DEPTH_MAX):
         raise ValueError(f"{what} too nested. Maximum is {VALUE_DEPTH_MAX} levels. Encode it as a JSON string.")

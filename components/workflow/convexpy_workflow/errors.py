@@ -9,6 +9,8 @@
         DeterminismError           code and journal disagree; only other code mends it
         StalledError               the handler waits for something that no step and no timer will ever bring
         DeadlockError              one drain of the handler did not come to rest
+        ValueTooLarge              an argument or a result that the journal cannot hold
+        JournalTooLarge            a run that has become too long to be replayed
         NotAllowedInWorkflow       threads, sockets, blocking calls; the text says what to use instead
     Evicted                        control flow, no error: the run's coroutine leaves memory
 
@@ -213,6 +215,31 @@ class DeadlockError(WorkflowError):
 
 class NotAllowedInWorkflow(WorkflowError):
     """Something that a handler cannot do again over its journal; the text says what to use instead."""
+
+
+class ValueTooLarge(WorkflowError, ValueError):
+    """An argument, a result or a context that the journal cannot hold; the text has its size and a preview."""
+
+
+@dataclass(eq=False)
+class JournalTooLarge(WorkflowError):
+    """A run that could not be replayed any more within one transaction; it has failed.
+
+    Args:
+        unit, of: what is counted.
+        used, most: how much there is, and how much there may be.
+    """
+
+    unit: str
+    of: str
+    used: int
+    most: int
+
+    def __str__(self) -> str:
+        return (
+            f"the journal of this run has {self.used} {self.unit}{self.of}; {self.most} are the most. Pass ids of "
+            "documents or files instead of large values, and let a long loop end by starting a new run."
+        )
 
 
 class Evicted(BaseException):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from convexpy import size_of
 from convexpy_workflow.commands import Canceled, Failure, Outcome, StartStep, Success, TimerFired
 from convexpy_workflow.errors import DeterminismError, WorkflowError, shorten
+from convexpy_workflow.large_replay import LargeValues, large_value
 from convexpy_workflow.non_retryable import is_non_retryable
 from convexpy_workflow.replay import Journal, RecordedSignal, RecordedStep
 
@@ -41,7 +43,7 @@ def step_from_fields(row: Fields) -> StartStep:
         kind=row["kind"],
         name=row["name"],
         function=row.get("function"),
-        args=row["args"],
+        args=row.get("args", {}),  # large ones of a journal are read later
         is_named=row.get("is_named", False),
         is_inline=row.get("is_inline", False),
         has_unstable_args=row.get("has_unstable_args", False),
@@ -91,21 +93,26 @@ def outcome_of_job(fields: Fields) -> Outcome:
     return Failure(message.removeprefix("Uncaught ").strip(), data, trace)
 
 
-def journal_from_rows(started_ms: int, steps: Iterable[Fields], timers: Iterable[Fields]) -> Journal:
+def journal_from_rows(
+    started_ms: int, steps: Iterable[Fields], timers: Iterable[Fields], values: LargeValues
+) -> Journal:
     """Build the journal of a run from its rows; `steps` come in the order of their positions."""
     recorded = []
     for row in steps:
         if row["issued"] == AHEAD:
             continue
         is_resolved = "resolved" in row
+        is_large = "outcome_aside" in row
         recorded.append(
             RecordedStep(
                 step=step_from_fields(row),
                 issued=int(row["issued"]),
                 resolved=int(row["resolved"]) if is_resolved else None,
                 resolved_now_ms=int(row["resolved_now_ms"]) if is_resolved else 0,
-                outcome=outcome_from_fields(row["outcome"]) if is_resolved else None,
+                outcome=outcome_from_fields(row["outcome"]) if is_resolved and not is_large else None,
                 withdrawn=int(row["withdrawn"]) if "withdrawn" in row else None,
+                later_args=large_value(row, "args", values),
+                later_outcome=partial(outcome_of_row, row, values) if is_resolved and is_large else None,
             )
         )
     signals = [
@@ -117,11 +124,17 @@ def journal_from_rows(started_ms: int, steps: Iterable[Fields], timers: Iterable
     return Journal(started_ms, recorded, signals)
 
 
-def unconsumed_steps(steps: Iterable[Fields]) -> list[tuple[int, Outcome]]:
+def outcome_of_row(row: Fields, values: LargeValues) -> Outcome:
+    """Read the outcome of a step that has one."""
+    large = large_value(row, "outcome", values)
+    return outcome_from_fields(row["outcome"] if large is None else large.load())
+
+
+def unconsumed_steps(steps: Iterable[Fields], values: LargeValues) -> list[tuple[int, Outcome]]:
     """List the outcomes that came while the run was stuck, in the order in which the handler is to have them."""
     rows = [row for row in steps if row["state"] == "done" and "resolved" not in row and row["issued"] < AHEAD]
     rows.sort(key=lambda row: (row["completed_ms"], row["position"]))
-    return [(int(row["position"]), outcome_from_fields(row["outcome"])) for row in rows]
+    return [(int(row["position"]), outcome_of_row(row, values)) for row in rows]
 
 
 def describe_stuck(error: WorkflowError) -> dict[str, Any]:

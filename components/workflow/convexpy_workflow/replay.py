@@ -9,9 +9,9 @@ that were issued then.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, overload
 
 from convexpy_workflow.commands import (
     CancelRequested,
@@ -29,6 +29,15 @@ from convexpy_workflow.engine import Engine
 from convexpy_workflow.errors import DeterminismError
 
 
+class LaterArgs(Protocol):
+    """Large arguments of a recorded step, which are read when they are to be compared."""
+
+    def load(self) -> dict[str, Any]: ...
+
+    def is_packed_as(self, value: Any) -> bool:
+        """Tell whether a value has the same bytes: then it is equal; otherwise it may still be."""
+
+
 @dataclass(slots=True)
 class RecordedStep:
     """One step of the journal.
@@ -40,6 +49,8 @@ class RecordedStep:
         resolved_now_ms: the handler's instant at that resolution.
         outcome: what was consumed.
         withdrawn: number of the resolution during which the handler gave it up, None if it did not.
+        later_args: the arguments, if they are large; `step` has none then.
+        later_outcome: reads the outcome when it is fed, if it is large; `outcome` is None then.
     """
 
     step: StartStep
@@ -48,6 +59,18 @@ class RecordedStep:
     resolved_now_ms: int = 0
     outcome: Outcome | None = None
     withdrawn: int | None = None
+    later_args: LaterArgs | None = None
+    later_outcome: Callable[[], Outcome] | None = None
+
+    def consumed(self) -> StepResolved:
+        """The resolution that this step brought."""
+        outcome = self.outcome if self.later_outcome is None else self.later_outcome()
+        assert outcome is not None
+        return StepResolved(self.resolved_now_ms, self.step.position, outcome)
+
+    def whole(self) -> StartStep:
+        """What was asked for, with its arguments."""
+        return self.step if self.later_args is None else replace(self.step, args=self.later_args.load())
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +81,28 @@ class RecordedSignal:
     resolution: TimerFired | CancelRequested
 
 
+class Resolutions(Sequence[Resolution]):
+    """What a handler consumed, in order. Each is made when it is reached: no two large outcomes need be held."""
+
+    def __init__(self, sources: list[Resolution | RecordedStep]) -> None:
+        self._sources = sources
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    @overload
+    def __getitem__(self, index: int) -> Resolution: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Resolutions: ...
+
+    def __getitem__(self, index: int | slice) -> Resolution | Resolutions:
+        if isinstance(index, slice):
+            return Resolutions(self._sources[index])
+        source = self._sources[index]
+        return source.consumed() if isinstance(source, RecordedStep) else source
+
+
 @dataclass(slots=True)
 class Journal:
     """All that a run's handler has consumed and asked for. `steps` are dense by position."""
@@ -66,22 +111,18 @@ class Journal:
     steps: list[RecordedStep] = field(default_factory=list)
     signals: list[RecordedSignal] = field(default_factory=list)
 
-    def resolutions(self) -> list[Resolution]:
+    def resolutions(self) -> Resolutions:
         """List what the handler consumed, in the order of consumption.
 
         Raises:
             AssertionError: numbers are missing or doubled; the journal is damaged.
         """
-        numbered: list[tuple[int, Resolution]] = [(0, Started(self.started_now_ms))]
+        numbered: list[tuple[int, Resolution | RecordedStep]] = [(0, Started(self.started_now_ms))]
         numbered += [(signal.number, signal.resolution) for signal in self.signals]
-        for recorded in self.steps:
-            if recorded.resolved is not None:
-                assert recorded.outcome is not None
-                news = StepResolved(recorded.resolved_now_ms, recorded.step.position, recorded.outcome)
-                numbered.append((recorded.resolved, news))
+        numbered += [(recorded.resolved, recorded) for recorded in self.steps if recorded.resolved is not None]
         numbered.sort(key=lambda pair: pair[0])
         assert [number for number, _ in numbered] == list(range(len(numbered))), "resolutions must be dense"
-        return [resolution for _, resolution in numbered]
+        return Resolutions([source for _, source in numbered])
 
 
 def replay(engine: Engine, journal: Journal) -> list[Command]:
@@ -124,7 +165,7 @@ def _group(steps: Sequence[RecordedStep], numbers: Sequence[int | None]) -> dict
 def _compare_starts(commands: Iterable[Command], recorded: list[RecordedStep], engine: Engine) -> None:
     actual = [command for command in commands if isinstance(command, StartStep)]
     for journaled, command in zip(recorded, actual, strict=False):
-        compare_step(journaled.step, command)
+        _compare_recorded(journaled, command)
     if len(actual) > len(recorded):
         extra = actual[len(recorded)]
         raise DeterminismError(
@@ -135,7 +176,7 @@ def _compare_starts(commands: Iterable[Command], recorded: list[RecordedStep], e
             "the handler asks for a step here that the journal does not have.",
         )
     if len(recorded) > len(actual):
-        missing = recorded[len(actual)].step
+        missing = recorded[len(actual)].whole()
         does = "ended" if engine.outcome is not None else "waits for other things"
         raise DeterminismError(
             missing.position,
@@ -150,7 +191,7 @@ def _compare_withdrawals(commands: Iterable[Command], recorded: list[RecordedSte
     actual = {command.position for command in commands if isinstance(command, CancelStep)}
     expected = {journaled.step.position for journaled in recorded}
     for position in sorted(actual ^ expected):
-        step = step_fields(journal.steps[position].step)
+        step = step_fields(journal.steps[position].whole())
         detail = (
             "the handler gives the step up here, but it did not before."
             if position in actual
@@ -159,15 +200,25 @@ def _compare_withdrawals(commands: Iterable[Command], recorded: list[RecordedSte
         raise DeterminismError(position, "canceled", step, step, detail)
 
 
-def _check_nothing_left(number: int, resolutions: list[Resolution], journal: Journal) -> None:
+def _check_nothing_left(number: int, resolutions: Resolutions, journal: Journal) -> None:
     if number + 1 == len(resolutions):
         return
     following = resolutions[number + 1]
     detail = f"the handler ended after {number + 1} of {len(resolutions)} recorded resolutions."
     if isinstance(following, StepResolved):
-        step = journal.steps[following.position].step
+        step = journal.steps[following.position].whole()
         raise DeterminismError(following.position, "finished", step_fields(step), None, detail)
     raise DeterminismError(None, "finished", detail=detail)
+
+
+def _compare_recorded(recorded: RecordedStep, actual: StartStep) -> None:
+    """Compare, but read large arguments only if their bytes differ."""
+    if recorded.later_args is None:
+        compare_step(recorded.step, actual)
+    elif actual.has_unstable_args or recorded.later_args.is_packed_as(actual.args):
+        compare_step(replace(recorded.step, args=actual.args), actual)
+    else:
+        compare_step(recorded.whole(), actual)
 
 
 def compare_step(recorded: StartStep, actual: StartStep) -> None:

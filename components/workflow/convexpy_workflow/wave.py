@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import deque
+from functools import partial
 from typing import Any
 
 from convexpy import MutationCtx
@@ -34,6 +35,7 @@ from convexpy_workflow.definition import Definition
 from convexpy_workflow.engine import Engine
 from convexpy_workflow.errors import DeadlockError, DeterminismError, StalledError, WorkflowError
 from convexpy_workflow.jobs import call_back, schedule_step, schedule_wake
+from convexpy_workflow.large_replay import LargeValues, large_values_of, with_large_values
 from convexpy_workflow.output import HandlerOutput
 from convexpy_workflow.records import (
     AHEAD,
@@ -97,9 +99,10 @@ def run_wave(
         else:
             if held is not None:
                 held.engine.close()
-            pending = unconsumed_steps(loaded["journal"]["steps"])
-            wave.keep(loaded["journal"]["steps"])
-            engine, output = _replayed(definition, run, loaded["journal"])
+            values = large_values_of(loaded["journal"]["steps"], partial(_load_packed, ctx, definition))
+            pending = unconsumed_steps(loaded["journal"]["steps"], values)
+            wave.keep(loaded["journal"]["steps"], values)
+            engine, output = _replayed(definition, run, loaded["journal"], values)
     except (DeterminismError, DeadlockError) as error:
         wave.park(error, news)
         return
@@ -132,10 +135,19 @@ def run_wave(
         engine.close()
 
 
-def _replayed(definition: Definition, run: dict[str, Any], journal: dict[str, Any]) -> tuple[Engine, HandlerOutput]:
+def _load_packed(ctx: MutationCtx, definition: Definition, ids: list[str]) -> list[bytes]:
+    load = definition.component.large_values.load_packed
+    packed: list[bytes] = ctx.run_query(load, {"ids": ids}, stale_snapshot=True)
+    # What this very transaction has written is only seen by an ordinary query.
+    return packed or list(ctx.run_query(load, {"ids": ids}))
+
+
+def _replayed(
+    definition: Definition, run: dict[str, Any], journal: dict[str, Any], values: LargeValues
+) -> tuple[Engine, HandlerOutput]:
     engine, output = definition.new_engine(run["_id"], journal["args"])
     if run["wave"]:
-        replay(engine, journal_from_rows(int(run["started_ms"]), journal["steps"], journal["timers"]))
+        replay(engine, journal_from_rows(int(run["started_ms"]), journal["steps"], journal["timers"], values))
         output.drop()
         engine.warnings.clear()
     return engine, output
@@ -170,6 +182,7 @@ class Wave:
         if news is not None and printed is not None and printed[1]:
             self._log_of[news[0]] = {"attempt": printed[0], "lines": printed[1]}
         self._kept: dict[int, dict[str, Any]] = {}
+        self._values: LargeValues | None = None  # of the kept ones
         self.has_effects = False  # an inline step ran, or a job was written
 
     @property
@@ -177,9 +190,10 @@ class Wave:
         """Whether there are steps that a restart has kept and that the handler has not asked for again."""
         return bool(self._kept)
 
-    def keep(self, steps: list[dict[str, Any]]) -> None:
+    def keep(self, steps: list[dict[str, Any]], values: LargeValues) -> None:
         """Take the rows of a loaded journal, and hold ready those that wait for the handler to ask for them again."""
         self._kept = {int(row["position"]): row for row in steps if row["issued"] == AHEAD}
+        self._values = values
 
     @property
     def overflow(self) -> Failure | None:
@@ -268,8 +282,9 @@ class Wave:
     def _kept_fields(self, command: StartStep) -> dict[str, Any]:
         """Give what a restart has kept of a step: its outcome, if it is the same step. Another one runs anew."""
         kept = self._kept.pop(command.position, None)
-        if kept is None:
+        if kept is None or self._values is None:
             return {}
+        kept = with_large_values(kept, self._values)
         fields: dict[str, Any] = {"replaces": kept["_id"]}
         if kept["state"] != "done" or not is_same_step(step_from_fields(kept), command):
             return fields

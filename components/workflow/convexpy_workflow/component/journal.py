@@ -17,11 +17,11 @@ from typing import Any
 from convexpy import UNSET, MutationCtx, QueryCtx, mutation, query, size_of
 from convexpy_workflow.component.large_values import (
     RUN_VALUE_BYTES_MAX,
-    STEP_VALUE_BYTES_MAX,
     drop_values,
     get_value,
     has_value,
     put_value,
+    step_value_bytes_max,
     with_value,
 )
 from convexpy_workflow.component.log_rows import LogKeeper
@@ -75,8 +75,8 @@ def load(ctx: QueryCtx, workflowId: str, held: Any = None) -> Any:  # noqa: N803
 
     Returns:
         `{"run": row, "journal": None}` if the stamp is the row's, so that the suspended handler may go on;
-        `{"run": row, "journal": {"args": value, "steps": rows, "timers": rows}}` otherwise, with large values in
-        their places; None if the run is gone.
+        `{"run": row, "journal": {"args": value, "steps": rows, "timers": rows}}` otherwise, large values of steps
+        still beside them: see `large_replay`; None if the run is gone.
     """
     run = find_run(ctx, workflowId)
     if run is None:
@@ -87,8 +87,7 @@ def load(ctx: QueryCtx, workflowId: str, held: Any = None) -> Any:  # noqa: N803
     args = get_value(ctx, run, "args")
     if run["wave"] == 0 and run["epoch"] == 0:
         return {"run": run, "journal": {"args": args, "steps": [], "timers": []}}
-    rows = ctx.db.query("steps").with_index("by_position", workflow=run["_id"]).collect()
-    steps = [with_value(ctx, with_value(ctx, row, "args"), "outcome") for row in rows]
+    steps = ctx.db.query("steps").with_index("by_position", workflow=run["_id"]).collect()
     timers = ctx.db.query("timers").with_index("by_workflow", workflow=run["_id"]).collect()
     return {"run": run, "journal": {"args": args, "steps": steps, "timers": timers}}
 
@@ -138,10 +137,11 @@ def commit_wave(
     assert (run["epoch"], run["wave"]) == (epoch, wave), "the run changed inside its own wave"
     workflow_id = run["_id"]
     logs = LogKeeper(ctx, run)
+    bytes_max = step_value_bytes_max(run["journal_bytes"])
     for step in started:
         row = ctx.db.get("steps", step["replaces"]) if "replaces" in step else None
         fields = logs.keep(step, logged=step.get("resolved", wave), row=row)
-        fields = {**_with_large_aside(ctx, workflow_id, fields), "workflow": workflow_id}
+        fields = {**_with_large_aside(ctx, workflow_id, fields, bytes_max), "workflow": workflow_id}
         if row is None:
             ctx.db.insert("steps", fields)
         else:
@@ -155,7 +155,7 @@ def commit_wave(
         if has_value(row, "outcome"):
             del fields["outcome"]  # it came while the run was stuck, and is consumed now
         fields = logs.keep(fields, logged=fields.get("resolved", wave), row=row)
-        ctx.db.patch("steps", row["_id"], {**_with_large_aside(ctx, workflow_id, fields), "state": "done"})
+        ctx.db.patch("steps", row["_id"], {**_with_large_aside(ctx, workflow_id, fields, bytes_max), "state": "done"})
     jobs: list[str] = []
     for row, patch in zip(_pending_steps(ctx, workflow_id, withdrawn), withdrawn, strict=True):
         fields = {"state": "canceled", "withdrawn": patch["withdrawn"], "completed_ms": ctx.now_ms()}
@@ -209,11 +209,11 @@ def _pending_steps(ctx: MutationCtx, workflow_id: str, patches: list[Any]) -> li
     return steps
 
 
-def _with_large_aside(ctx: MutationCtx, workflow_id: str, fields: dict[str, Any]) -> dict[str, Any]:
+def _with_large_aside(ctx: MutationCtx, workflow_id: str, fields: dict[str, Any], bytes_max: int) -> dict[str, Any]:
     kept = dict(fields)
     for name in ("args", "outcome"):
         if name in kept:
-            kept |= put_value(ctx, workflow_id, name, kept.pop(name), STEP_VALUE_BYTES_MAX)
+            kept |= put_value(ctx, workflow_id, name, kept.pop(name), bytes_max)
     return kept
 
 

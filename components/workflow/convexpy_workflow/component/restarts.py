@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from convexpy import UNSET, MutationCtx, mutation, size_of
-from convexpy_workflow.component.large_values import drop_values, get_value
+from convexpy_workflow.component.large_values import drop_values
 from convexpy_workflow.component.rows import get_run
 from convexpy_workflow.errors import StepNotFound, WorkflowStillRunning
 from convexpy_workflow.records import AHEAD
@@ -128,13 +128,15 @@ def _reset_run(ctx: MutationCtx, run: Row, undone: int, consumed: list[Row]) -> 
         "wave": undone,
         "nonce": "",
         "journal_rows": rows,
-        "journal_bytes": sum(_bytes_of(ctx, row, undone) for row in consumed),
+        "journal_bytes": sum(_bytes_of(row, undone) for row in consumed),
     }
+    if undone == 0:
+        changes |= {"large_bytes": UNSET, "journal_parts": UNSET}  # else they stay as they are: more than there is
     ctx.db.patch("workflows", run["_id"], changes)
 
 
-def _bytes_of(ctx: MutationCtx, row: Row, undone: int) -> int:
-    size = size_of(get_value(ctx, row, "args"))
-    if row.get("resolved", undone) < undone:
-        size += size_of(get_value(ctx, row, "outcome"))
+def _bytes_of(row: Row, undone: int) -> int:
+    size = size_of(row["args"]) if "args" in row else 0
+    if "outcome" in row and row.get("resolved", undone) < undone:
+        size += size_of(row["outcome"])
     return size

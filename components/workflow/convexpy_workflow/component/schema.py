@@ -50,7 +50,9 @@ schema = define_schema(
                 ),  # not later than the handler's first timer, or the next try of a stuck run
                 "wake_job": v.optional(v.string()),
                 "journal_rows": v.number(),  # steps and fired timers, and
-                "journal_bytes": v.number(),  # what their arguments and outcomes count: both are bounded
+                "journal_bytes": v.number(),  # what their arguments and outcomes count that lie in their rows, and
+                "large_bytes": v.optional(v.number()),  # those that lie in `large_values`, and
+                "journal_parts": v.optional(v.number()),  # the items of all lists and objects: all four are bounded
                 "handler_log": v.optional(v.array(v.string())),  # what the handler printed before its first news
                 "handler_log_aside": v.optional(v.id("large_values")),
                 "log_bytes": v.optional(v.number()),  # of all lines kept for the run: bounded
@@ -116,7 +118,7 @@ schema = define_schema(
         .index("by_logged", ["workflow", "logged"]),
         # One row a value that is too large for the row it belongs to. Inserted with that row or with the value, by
         # `journal.create` and `journal.commit_wave`; never changed; deleted by `lifecycle.cleanup`.
-        "large_values": define_table({"workflow": v.id("workflows"), "value": v.any()}).index(
+        "large_values": define_table({"workflow": v.id("workflows"), "packed": v.bytes()}).index(
             "by_workflow", ["workflow"]
         ),
     }

@@ -248,9 +248,21 @@ async def stalls(step: Step) -> None:
 
 
 @workflow.define
-async def loops(step: Step, rounds: float) -> None:
+async def loops(step: Step, rounds: float, size: float) -> None:
     for _ in range(int(rounds)):
-        await step.run_mutation(internal.work.echo_mutation, {"value": "x" * 100_000})
+        await step.run_mutation(internal.work.echo_mutation, {"value": "x" * int(size)})
+
+
+@workflow.define
+async def gathers_bytes(step: Step, count: float, size: float) -> float:
+    """Hands each large value from step to step and keeps only their sizes; a second between two of them."""
+    total = 0
+    value = bytes(int(size))
+    for number in range(int(count)):
+        value = await step.run_mutation(internal.work.echo_mutation, {"value": bytes([number % 256]) + value[1:]})
+        total += len(value)
+        await step.sleep(1)
+    return total
 
 
 @workflow.define
