@@ -122,17 +122,22 @@ class Conflict(ConvexpyError):
     code = "OptimisticConcurrencyControlFailure"  # the name Convex clients know
 
     function: str
-    table: str
+    attempts: int
     snapshot_ts: int
     write_ts: int
-    written_by: str
-    attempts: int
+    written_by: str  # "" where it is not known
+    table: str | None = None  # of the document whose write was in the way; None where there is no such one
+    document_id: str | None = None
 
     def __str__(self) -> str:
+        in_the_way = "what it had read" if self.table is None else f"document {self.document_id} in it"
+        place = "What was" if self.table is None else f'Documents read from or written to the "{self.table}" table'
+        verb = " read changed" if self.table is None else " changed"
+        writer = f" {self.written_by} wrote {in_the_way} at ts {self.write_ts}." if self.written_by else ""
         return (
-            f"{self.function} lost the race for table {self.table!r} in all of its {self.attempts} attempts: it read "
-            f"at ts {self.snapshot_ts}, and {self.written_by} wrote to the range it had read at ts {self.write_ts}. "
-            f"Read a narrower index range, or spread the writes over more documents."
+            f"{place}{verb} while this mutation was being run and on every subsequent retry. {self.function} read at "
+            f"ts {self.snapshot_ts} in the last of {self.attempts} attempts.{writer} Read a narrower index range, or "
+            f"spread the writes over more documents. See https://docs.convex.dev/error#1"
         )
 
 

@@ -289,13 +289,13 @@ class RuntimeBackend:
         void_attempts = 0
         while True:
             if attempt < MUTATION_ATTEMPTS_MAX:
-                reply = await self._functions.submit(make_call(), prefer=prefer, is_staged=is_staged)
+                call = make_call()
+                reply = await self._functions.submit(call, prefer=prefer, is_staged=is_staged)
                 lost = await self._commit(reply, self._commits.submit)
             else:
                 async with self._commits.exclusive() as turn:
-                    reply = await self._functions.submit(
-                        make_call(), prefer=prefer, is_urgent=True, is_staged=is_staged
-                    )
+                    call = make_call()
+                    reply = await self._functions.submit(call, prefer=prefer, is_urgent=True, is_staged=is_staged)
                     lost = await self._commit(reply, turn.submit)
             if not isinstance(lost, Conflicted):
                 return reply, lost
@@ -303,10 +303,24 @@ class RuntimeBackend:
             if lost.ts == 0 and void_attempts < GENERATION_RETRIES_MAX:
                 void_attempts += 1
             elif attempt == MUTATION_ATTEMPTS_MAX:
-                raise Conflict(lost.written_by, "", reply.snapshot_ts, lost.ts, lost.written_by, attempt)
+                raise await self._conflict(call, lost, reply.snapshot_ts)
             else:
                 attempt += 1
             await self._publisher.wait_for(lost.ts)
+
+    async def _conflict(self, call: Call, lost: Conflicted, snapshot_ts: int) -> Conflict:
+        """The error of a mutation that has lost its last attempt, with the document that was in the way."""
+        found = await self.run_system("document_of_key", {"key": lost.key}) if lost.key else None
+        name = f"{call.component}/{call.path}" if call.component else call.path
+        return Conflict(
+            function=name,
+            attempts=MUTATION_ATTEMPTS_MAX,
+            snapshot_ts=snapshot_ts,
+            write_ts=lost.ts,
+            written_by=lost.written_by,
+            table=None if found is None else found["table"],
+            document_id=None if found is None else found["id"],
+        )
 
     async def _commit(self, reply: Reply, submit: Callable[[Raw], asyncio.Future[CommitOutcome]]) -> int | Conflicted:
         if not reply.is_ok:

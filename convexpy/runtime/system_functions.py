@@ -16,10 +16,11 @@ from convexpy.runtime.jobs import complete
 from convexpy.runtime.push import PUSH_FUNCTIONS
 from convexpy.runtime.storage_functions import STORAGE_FUNCTIONS
 from convexpy.runtime.table_deletion import TABLE_FUNCTIONS
+from convexpy.storage.keys import ID_BYTES
 from convexpy.transactions.catalog_entries import TableInfo
 from convexpy.transactions.index_keys import IndexBounds
 from convexpy.transactions.system_tables import QUEUES, SCHEDULED_FUNCTIONS, SESSION_REQUESTS
-from convexpy.values import decode_id, decode_json, index_key
+from convexpy.values import decode_id, decode_json, encode_id, index_key
 
 Payload = dict[str, Any]
 DAY_MS = 24 * 3600 * 1000
@@ -122,6 +123,18 @@ def queue_limits(run: Run, payload: Payload) -> dict[str, int]:
     return {queue_key(row["namespace"], row["name"]): int(row["limit"]) for row in rows}
 
 
+def document_of_key(run: Run, payload: Payload) -> dict[str, str] | None:
+    """Which document a stored key belongs to: `table`, with its component's path before it, and `id`."""
+    key: bytes = payload["key"]
+    catalog = run.transaction.catalog
+    table = catalog.table_of_key(key)
+    if table is None:
+        return None
+    component = catalog.component_paths.get(table.namespace, "")
+    name = f"{component}/{table.name}" if component else table.name
+    return {"table": name, "id": encode_id(table.number, key[-ID_BYTES:])}
+
+
 def forget(run: Run, payload: Payload) -> int:
     """Delete finished scheduled functions and session records that are past their time; answers how many."""
     count = 0
@@ -164,6 +177,7 @@ SYSTEM_FUNCTIONS: dict[str, Callable[[Run, Any], Any]] = {
     "due_rows": due_rows,
     "pending_queues": pending_queues,
     "queue_limits": queue_limits,
+    "document_of_key": document_of_key,
     "forget": forget,
     **PUSH_FUNCTIONS,
     **STORAGE_FUNCTIONS,
