@@ -1,4 +1,4 @@
-"""The run that a piece of code belongs to, for helpers that get no ctx: `create_function_handle`, lazy references.
+"""The run that a piece of code belongs to, for helpers that get no ctx: `create_function_handle`, `validate`.
 
 Per context, so that actions which run side by side in one process each find their own.
 """
@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from convexpy.errors import NotAllowed
+from convexpy.values import Validator
 
 
 class RunningCall(Protocol):
@@ -17,6 +18,9 @@ class RunningCall(Protocol):
 
     def create_handle(self, reference: Any) -> str:
         """A handle for a function, as the running call's component sees it."""
+
+    def check_value(self, value: Any, validator: Validator) -> None:
+        """Refuse a value that does not fit; `v.id(…)` means a table of the running call's component."""
 
 
 _current: ContextVar[RunningCall | None] = ContextVar("convexpy_running_call", default=None)
@@ -52,3 +56,16 @@ def create_function_handle(function: Any) -> str:
     if call is None:
         raise NotAllowed("create_function_handle() works inside a query, mutation or action, not at import time.")
     return call.create_handle(function)
+
+
+def validate(value: Any, validator: Validator) -> None:
+    """Check a value that came some other way than as an argument, for helpers that take values for others.
+
+    Raises:
+        NotAllowed: outside a function's run.
+        ValidationFailed: it does not fit; the text says what, where, and what was expected.
+    """
+    call = _current.get()
+    if call is None:
+        raise NotAllowed("validate() works inside a query, mutation or action, not at import time.")
+    call.check_value(value, validator)

@@ -30,7 +30,7 @@ from convexpy.runtime.resolution import Located
 from convexpy.runtime.stored_files import FileWriter, checked_content_type
 from convexpy.storage.lmdb_store import LmdbStore
 from convexpy.transactions.transaction import Transaction
-from convexpy.values import decode_json, encode_as, encode_json
+from convexpy.values import Validator, decode_json, encode_as, encode_json
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder().decode
@@ -132,6 +132,12 @@ class ActionRunner:
         with self._store.snapshot() as snapshot:
             return self._run_at(snapshot, call).resolver.locate(caller.instance, reference)
 
+    def check_value(self, caller: Located, call: Call, value: Any, validator: Validator) -> None:
+        """Check a value with the tables that the action's component has now."""
+        with self._store.snapshot() as snapshot:
+            run = self._run_at(snapshot, call)
+            Frame(run, caller.instance, caller.namespace, caller.function, is_top=True).check_value(value, validator)
+
 
 class _Host:
     """The host of an action's ctx."""
@@ -217,6 +223,10 @@ class _Host:
     def create_handle(self, reference: Any) -> str:
         """See `running.RunningCall`."""
         return self._locate(reference).handle
+
+    def check_value(self, value: Any, validator: Validator) -> None:
+        """See `running.RunningCall`."""
+        self._runner.check_value(self._located, self._run.call, value, validator)
 
     def _locate(self, reference: Any) -> Located:
         return self._runner.locate(self._located, self._run.call, reference)

@@ -265,6 +265,10 @@ class Frame:
         """See `RunningCall`."""
         return self.run.resolver.locate(self.instance, reference).handle
 
+    def check_value(self, value: Any, validator: Validator) -> None:
+        """See `RunningCall`."""
+        validator.check(value, NamespaceTables(self))
+
     def resolve_target(self, reference: Any, purpose: str) -> Target:
         """See `SchedulingHost`."""
         try:

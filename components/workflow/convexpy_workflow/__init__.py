@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from convexpy_workflow.errors import DeadlockError as DeadlockError
 from convexpy_workflow.errors import DeterminismError as DeterminismError
+from convexpy_workflow.errors import EventAlreadyConsumed as EventAlreadyConsumed
+from convexpy_workflow.errors import EventAlreadySent as EventAlreadySent
+from convexpy_workflow.errors import EventAlreadyWaiting as EventAlreadyWaiting
+from convexpy_workflow.errors import EventError as EventError
+from convexpy_workflow.errors import EventNotFound as EventNotFound
 from convexpy_workflow.errors import InvalidWorkflowId as InvalidWorkflowId
 from convexpy_workflow.errors import JournalTooLarge as JournalTooLarge
 from convexpy_workflow.errors import NotAllowedInWorkflow as NotAllowedInWorkflow
@@ -17,6 +22,9 @@ from convexpy_workflow.errors import WorkflowError as WorkflowError
 from convexpy_workflow.errors import WorkflowNotFound as WorkflowNotFound
 from convexpy_workflow.errors import WorkflowNotRunning as WorkflowNotRunning
 from convexpy_workflow.errors import WorkflowStillRunning as WorkflowStillRunning
+from convexpy_workflow.events import Event as Event
+from convexpy_workflow.events import define_event as define_event
+from convexpy_workflow.events import v_event_id as v_event_id
 from convexpy_workflow.manager import WorkflowManager as WorkflowManager
 from convexpy_workflow.non_retryable import NonRetryableError as NonRetryableError
 from convexpy_workflow.retries import Retry as Retry

@@ -9,6 +9,7 @@ from typing import Any
 from convexpy import ConvexpyError, create_function_handle, function_name, normalize, size_of
 from convexpy_workflow.commands import Failure, Outcome, Success
 from convexpy_workflow.errors import ValueTooLarge, shorten
+from convexpy_workflow.events import Event
 
 # A value lies inside a document of the journal, whose own bound is 1 MiB.
 VALUE_BYTES_MAX = 800 * 1024
@@ -85,3 +86,7 @@ class AppHost:
         """Copy a step's arguments as the journal will keep them."""
         copied: dict[str, Any] = storable(dict(args), "Step arguments")
         return copied
+
+    def check_event(self, event: Event, value: Any) -> None:
+        """Refuse a value that does not fit the event's validator, with an `EventError`."""
+        self.context.copy().run(event.check, value)

@@ -11,6 +11,8 @@
         DeadlockError              one drain of the handler did not come to rest
         ValueTooLarge              an argument or a result that the journal cannot hold
         JournalTooLarge            a run that has become too long to be replayed
+        EventError                 an event that cannot be sent or awaited
+            EventNotFound, EventAlreadySent, EventAlreadyWaiting, EventAlreadyConsumed
         NotAllowedInWorkflow       threads, sockets, blocking calls; the text says what to use instead
     Evicted                        control flow, no error: the run's coroutine leaves memory
 
@@ -69,6 +71,50 @@ class InvalidWorkflowId(WorkflowError):
 
 class StepNotFound(WorkflowError):
     """A restart names a step that the run does not have; the text says which."""
+
+
+class EventError(WorkflowError):
+    """An event cannot be sent or awaited as asked; the text says why."""
+
+
+@dataclass(eq=False)
+class EventNotFound(EventError):
+    """No event of the run has this id."""
+
+    event_id: str
+
+    def __str__(self) -> str:
+        return f"Event not found: {self.event_id}"
+
+
+@dataclass(eq=False)
+class EventAlreadySent(EventError):
+    """An event is sent once; this one waits for the handler to take it."""
+
+    event_id: str
+
+    def __str__(self) -> str:
+        return f"Event already sent: {self.event_id}"
+
+
+@dataclass(eq=False)
+class EventAlreadyWaiting(EventError):
+    """Another step of the handler waits for this event."""
+
+    event_id: str
+
+    def __str__(self) -> str:
+        return f"Event already waiting: {self.event_id}"
+
+
+@dataclass(eq=False)
+class EventAlreadyConsumed(EventError):
+    """The handler has taken this event."""
+
+    event_id: str
+
+    def __str__(self) -> str:
+        return f"Event already consumed: {self.event_id}"
 
 
 class StepError(WorkflowError):
@@ -169,7 +215,7 @@ def describe_step(step: dict[str, Any] | None) -> str:
         words.append(f"of {step['duration_ms']} ms")
     if step.get("is_inline"):
         words.append("inline")
-    if step.get("function") is not None:
+    if step.get("function") is not None or step.get("args"):
         words.append(f"with args {shorten(repr(step.get('args')))}")
     return " ".join(words)
 

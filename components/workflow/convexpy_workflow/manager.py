@@ -7,6 +7,8 @@ A definition registers one internal mutation of the app, under the handler's own
     {slept: {…}}                                 the scheduler: a step's sleep is over
     {poll: {…}}                                  the scheduler: a timer of the handler is due, or the run shall begin
     {query: {function, args}}                    the scheduler: run the query of a step
+    {arrive: {…}}                                the component: an event was sent to a step that waits for it
+    {arrived: {…}}                               the scheduler: read it, for the wave that takes it
     {canceled: {…}}                              the component: the run was ended; end what belongs to the app
     {restarted: {…}}                             the component: the run goes on from one of its steps
     {checked: value}                             a wave: validate the handler's result, which the platform does with
@@ -18,11 +20,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, TypeAlias, overload
 
-from convexpy import MutationCtx, create_function_handle, function_name, internal_action, internal_mutation, v
+from convexpy import UNSET, MutationCtx, create_function_handle, function_name, internal_action, internal_mutation, v
 from convexpy_workflow.app_values import bounded, step_name, storable
+from convexpy_workflow.arrivals import outcome_of_arrival, read_arrival, schedule_arrival, sent_outcome
 from convexpy_workflow.commands import Failure, Outcome, Success
 from convexpy_workflow.definition import Definition
 from convexpy_workflow.errors import WorkflowError
+from convexpy_workflow.events import Event, address_event
 from convexpy_workflow.jobs import call_back, cancel_jobs, schedule_step
 from convexpy_workflow.non_retryable import is_non_retryable
 from convexpy_workflow.records import outcome_of_job, step_from_fields
@@ -212,6 +216,53 @@ class WorkflowManager:
         """
         return ctx.run_mutation(self._component.lifecycle.cleanup, {"workflowId": workflow_id, "force": force})
 
+    def create_event(self, ctx: Any, event: Event | str, workflow_id: str) -> Any:
+        """Create an event of a run before anybody sends or awaits it, so that both can name it by its id.
+
+        Returns:
+            the event's id, a string (`v_event_id`).
+
+        Raises:
+            WorkflowNotFound, WorkflowNotRunning, InvalidWorkflowId
+        """
+        address = address_event(event, None)
+        args = {"name": address.name, "workflowId": workflow_id}
+        return ctx.run_mutation(self._component.events.create_event, args)
+
+    def send_event(
+        self,
+        ctx: Any,
+        event: Event | str | None = None,
+        *,
+        workflow_id: str | None = None,
+        event_id: str | None = None,
+        value: Any = UNSET,
+        error: str | None = None,
+    ) -> Any:
+        """Send a value, or an error, to a run. What the handler does not await yet is kept, in the order of sending.
+
+        Args:
+            event: what `define_event` made (then the value is checked), or the name. The step that has waited longest
+                for this name gets it.
+            workflow_id: the run; may be left out where `event_id` is given.
+            event_id: send this event, which `create_event` or `list_steps` named; an id can be sent once.
+            value: None if it is left out.
+            error: a text that the await raises as `StepFailed`, in the place of a value.
+
+        Returns:
+            the event's id, a string.
+
+        Raises:
+            EventError: no name and no id, no such event (EventNotFound), or the value does not fit its validator.
+            EventAlreadySent, EventAlreadyConsumed: the id was sent before.
+            WorkflowNotFound, WorkflowNotRunning, InvalidWorkflowId
+        """
+        address = address_event(event, event_id)
+        args = address.to_args() | {"outcome": sent_outcome(address, value, error)}
+        if workflow_id is not None:
+            args["workflowId"] = workflow_id
+        return ctx.run_mutation(self._component.events.send, args)
+
     def list(self, ctx: Any, *, order: Order = "asc", pagination_opts: dict[str, Any] | None = None) -> Any:
         """List runs by creation: a page with the wire's names, 100 runs unless `pagination_opts` says otherwise."""
         return ctx.run_query(self._component.runs.list_runs, {"order": order, "paginationOpts": pagination_opts})
@@ -249,6 +300,10 @@ class WorkflowManager:
         return ctx.run_query(self._component.logs.list_logs, args)
 
 
+_OTHER_FIELDS = (
+    *("onComplete", "context", "outcome", "job_id", "slept", "poll", "query"),
+    *("arrive", "arrived", "canceled", "restarted"),
+)
 _USAGE = "When calling it directly, use '{ args: { ...your workflow args } }'"
 
 
@@ -268,12 +323,13 @@ def _make_mutation(definition: Definition) -> Any:
         "startAsync": v.optional(v.boolean()),
         "usage": v.optional(v.literal(_USAGE)),  # never given; a validator's error shows it to who forgets `args`
     }
-    others = ("onComplete", "context", "outcome", "job_id", "slept", "poll", "query", "canceled", "restarted")
-    return internal_mutation(args=validators | dict.fromkeys(others, anything))(workflow)
+    return internal_mutation(args=validators | dict.fromkeys(_OTHER_FIELDS, anything))(workflow)
 
 
 def _dispatch(ctx: MutationCtx, definition: Definition, fields: dict[str, Any]) -> Any:
     if "outcome" in fields:
+        if fields["context"].get("isArrival"):
+            return _take_arrival(ctx, definition, fields["context"], fields["outcome"])
         return _take_outcome(ctx, definition, fields["context"], fields["outcome"])
     match fields:
         case {"slept": context}:
@@ -283,6 +339,10 @@ def _dispatch(ctx: MutationCtx, definition: Definition, fields: dict[str, Any]) 
             return run_wave(ctx, definition, poll["workflowId"], poll["epoch"], is_wake=poll["isWake"])
         case {"query": query}:
             return ctx.run_query(query["function"], query["args"])
+        case {"arrive": arrival}:
+            return schedule_arrival(ctx, definition, arrival)
+        case {"arrived": arrival}:
+            return read_arrival(ctx, definition, arrival)
         case {"canceled": canceled}:
             return _end_canceled(ctx, definition, canceled)
         case {"restarted": restarted}:
@@ -318,6 +378,12 @@ def _take_outcome(ctx: MutationCtx, definition: Definition, context: dict[str, A
     printed = (int(context["failures"]) + 1, lines)
     news = (int(context["position"]), outcome)
     run_wave(ctx, definition, context["workflowId"], context["epoch"], news, printed)
+
+
+def _take_arrival(ctx: MutationCtx, definition: Definition, context: dict[str, Any], fields: dict[str, Any]) -> None:
+    outcome = outcome_of_arrival(fields)
+    if outcome is not None:
+        run_wave(ctx, definition, context["workflowId"], context["epoch"], (int(context["position"]), outcome))
 
 
 def _try_again(

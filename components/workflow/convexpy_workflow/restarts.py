@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from convexpy import MutationCtx
+from convexpy_workflow.arrivals import schedule_arrival
+from convexpy_workflow.beginning import begin_step
 from convexpy_workflow.definition import Definition
-from convexpy_workflow.jobs import cancel_jobs, schedule_step
+from convexpy_workflow.jobs import cancel_jobs
 from convexpy_workflow.records import step_from_fields
 from convexpy_workflow.wave import run_wave
 
@@ -19,9 +21,11 @@ def take_restart(ctx: MutationCtx, definition: Definition, restarted: dict[str, 
     for position in restarted["unfinished"]:
         loaded = ctx.run_query(journal.load_step, {"workflowId": workflow_id, "position": position})
         step = step_from_fields(loaded["step"])
-        job = schedule_step(ctx, definition, workflow_id, epoch, step, step.delay_ms, failures=0)
-        attempt = {"workflowId": workflow_id, "position": position, "attempts": 0, "job": job, "lines": []}
-        ctx.run_mutation(journal.note_attempt, attempt)
+        fields, outcome = begin_step(ctx, definition, loaded["run"], step)
+        address = {"workflowId": workflow_id, "position": position}
+        ctx.run_mutation(definition.component.attached.note_begun, address | {"fields": fields})
+        if outcome is not None:
+            schedule_arrival(ctx, definition, address | {"epoch": epoch})
     if restarted["startAsync"]:
         poll = {"workflowId": workflow_id, "epoch": epoch, "isWake": False}
         ctx.scheduler.run_after(0, definition.mutation, {"poll": poll}, lane=workflow_id)

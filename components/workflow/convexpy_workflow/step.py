@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from convexpy_workflow.commands import StartStep, StepKind
 from convexpy_workflow.engine import Engine
+from convexpy_workflow.events import Event, address_event
 from convexpy_workflow.retries import Retry, choose_retry, to_milliseconds
 
 
@@ -26,6 +27,9 @@ class Host(Protocol):
     def copy_args(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """Copy arguments as a document would keep them, so that later changes to the original do not count."""
 
+    def check_event(self, event: Event, value: Any) -> None:
+        """Refuse a value that does not fit the event's validator, with an `EventError`."""
+
 
 class PlainHost:
     """A host for engines without an app: names are taken as they are. For tests of handlers."""
@@ -35,6 +39,9 @@ class PlainHost:
 
     def copy_args(self, args: Mapping[str, Any]) -> dict[str, Any]:
         return {name: copy_value(value) for name, value in args.items()}
+
+    def check_event(self, event: Event, value: Any) -> None:
+        event.check(value)
 
 
 def copy_value(value: Any) -> Any:
@@ -194,6 +201,41 @@ class Step:
         if instant.tzinfo is None:
             raise ValueError(f"{instant!r} has no time zone. Give it one: datetime(…, tzinfo=UTC).")
         return max(0, round(instant.timestamp() * 1000) - self._engine.now_ms)
+
+    async def await_event(
+        self, event: Event | str | None = None, *, event_id: str | None = None, name: str | None = None
+    ) -> Any:
+        """Wait for an event that `send_event` sends to this run; one that was sent before is taken at once.
+
+        An `asyncio.timeout` around it ends the wait; what is sent later goes to the next await of the name.
+
+        Args:
+            event: what `define_event` made (then the value is checked), or the name.
+            event_id: wait for this event only, which `create_event` made.
+            name: of the step; by default the event's name, else its id.
+
+        Returns:
+            the value that was sent.
+
+        Raises:
+            StepFailed: an error was sent, or there is no such event, or it is awaited or consumed already.
+            EventError: the value does not fit the validator.
+        """
+        self._engine.check_inside()
+        address = address_event(event, event_id)
+        value = await self._engine.run_step(
+            lambda position: StartStep(
+                position,
+                "event",
+                name or address.name or address.event_id or "event",
+                None,
+                address.to_args(),
+                is_named=name is not None,
+            )
+        )
+        if address.definition is not None:
+            self._host.check_event(address.definition, value)
+        return value
 
     async def _run(
         self,

@@ -18,6 +18,7 @@ from typing import Any
 from convexpy import MutationCtx
 from convexpy_workflow.app_values import bounded
 from convexpy_workflow.backtraces import describe_function_failure
+from convexpy_workflow.beginning import begin_step
 from convexpy_workflow.budget import Budget
 from convexpy_workflow.commands import (
     CancelStep,
@@ -34,7 +35,7 @@ from convexpy_workflow.commands import (
 from convexpy_workflow.definition import Definition
 from convexpy_workflow.engine import Engine
 from convexpy_workflow.errors import DeadlockError, DeterminismError, StalledError, WorkflowError
-from convexpy_workflow.jobs import call_back, schedule_step, schedule_wake
+from convexpy_workflow.jobs import call_back, schedule_wake
 from convexpy_workflow.large_replay import LargeValues, large_values_of, with_large_values
 from convexpy_workflow.output import HandlerOutput
 from convexpy_workflow.records import (
@@ -288,7 +289,7 @@ class Wave:
         fields: dict[str, Any] = {"replaces": kept["_id"]}
         if kept["state"] != "done" or not is_same_step(step_from_fields(kept), command):
             return fields
-        names = ("state", "outcome", "started_ms", "completed_ms", "attempts")
+        names = ("state", "outcome", "started_ms", "completed_ms", "attempts", "event")
         return fields | {name: kept[name] for name in names if name in kept}
 
     def _withdraw(self, position: int, number: int) -> None:
@@ -310,8 +311,11 @@ class Wave:
             elif (refusal := self._budget.refuse_step(step, pending)) is not None:
                 outcome = Failure(refusal)
             else:
-                self._started[step.position]["job"] = self._schedule(step)
-                return
+                fields, begun = begin_step(self._ctx, self._definition, self._run, step)
+                self._started[step.position] |= fields
+                if begun is None:
+                    return
+                outcome = begun
         except Exception as error:
             outcome = bounded(describe_function_failure(error), "Step return value")
         queue.append((step.position, outcome))
@@ -326,10 +330,6 @@ class Wave:
             output.write()
             if lines := output.take_lines():
                 self._log_of[step.position] = {"attempt": 1, "lines": lines}
-
-    def _schedule(self, step: StartStep) -> str:
-        run, definition = self._run, self._definition
-        return schedule_step(self._ctx, definition, run["_id"], int(run["epoch"]), step, step.delay_ms, failures=0)
 
     def commit(self, engine: Engine, outcome: Outcome | None, stalled: StalledError | None) -> dict[str, Any]:
         """Write the wave, and call the run's `on_complete` if it ended.

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from convexpy import UNSET, MutationCtx, QueryCtx, mutation, query, size_of
+from convexpy_workflow.component.attached import ATTACHED_FIELDS, delete_attached, release_attached, settle_attached
 from convexpy_workflow.component.large_values import (
     RUN_VALUE_BYTES_MAX,
     drop_values,
@@ -138,6 +139,7 @@ def commit_wave(
     workflow_id = run["_id"]
     logs = LogKeeper(ctx, run)
     bytes_max = step_value_bytes_max(run["journal_bytes"])
+    given_up: list[dict[str, Any]] = []
     for step in started:
         row = ctx.db.get("steps", step["replaces"]) if "replaces" in step else None
         fields = logs.keep(step, logged=step.get("resolved", wave), row=row)
@@ -146,6 +148,10 @@ def commit_wave(
             ctx.db.insert("steps", fields)
         else:
             _replace_kept(ctx, row, fields)
+        if step["state"] == "done":
+            settle_attached(ctx, step)
+        elif step["state"] == "canceled":
+            given_up.append(step)
     for patch in settled:
         fields = dict(patch)
         row = find_step(ctx, workflow_id, fields.pop("position"))
@@ -156,16 +162,20 @@ def commit_wave(
             del fields["outcome"]  # it came while the run was stuck, and is consumed now
         fields = logs.keep(fields, logged=fields.get("resolved", wave), row=row)
         ctx.db.patch("steps", row["_id"], {**_with_large_aside(ctx, workflow_id, fields, bytes_max), "state": "done"})
+        if "resolved" in fields:
+            settle_attached(ctx, row)
     jobs: list[str] = []
     for row, patch in zip(_pending_steps(ctx, workflow_id, withdrawn), withdrawn, strict=True):
         fields = {"state": "canceled", "withdrawn": patch["withdrawn"], "completed_ms": ctx.now_ms()}
         ctx.db.patch("steps", row["_id"], fields)
+        given_up.append(row)
         if "job" in row:
             jobs.append(row["job"])
     for step_id in dropped or ():
         kept = ctx.db.get("steps", step_id)
         assert kept is not None, "the wave has just loaded it"
         drop_values(ctx, kept)
+        delete_attached(ctx, kept)
         ctx.db.delete("steps", step_id)
     for timer in timers:
         ctx.db.insert("timers", {**logs.keep(timer, timer["resolution"]), "workflow": workflow_id})
@@ -179,6 +189,7 @@ def commit_wave(
     if logs.log_bytes:
         fields["log_bytes"] = logs.log_bytes
     ctx.db.patch("workflows", workflow_id, fields)
+    release_attached(ctx, run, given_up, is_over="result" in changes)
     return jobs
 
 
@@ -193,18 +204,22 @@ def _replace_kept(ctx: MutationCtx, row: dict[str, Any], fields: dict[str, Any])
     drop_values(ctx, row, ("args", "outcome", "handler_log"))
     if row["name"] != new["name"]:
         drop_values(ctx, row, ("logs",))
+    delete_attached(ctx, {name: row[name] for name in ATTACHED_FIELDS if name in row and new.get(name) != row[name]})
     ctx.db.replace("steps", row["_id"], new)
 
 
 def _pending_steps(ctx: MutationCtx, workflow_id: str, patches: list[Any]) -> list[dict[str, Any]]:
-    """Read the rows of pending steps: many by one range, since the ranges of a transaction are bounded."""
+    """Read the rows of pending steps: many by one range, since the ranges of a transaction are bounded.
+
+    A step whose news came while the run was stuck is pending too, as far as the handler knows.
+    """
     if len(patches) < STEPS_READ_ONE_BY_ONE_MAX:
         found = [find_step(ctx, workflow_id, patch["position"]) for patch in patches]
     else:
         pending = ctx.db.query("steps").with_index("by_state", workflow=workflow_id, state="pending")
         rows = {row["position"]: row for row in pending}
-        found = [rows.get(patch["position"]) for patch in patches]
-    steps = [row for row in found if row is not None and row["state"] == "pending"]
+        found = [rows.get(at) or find_step(ctx, workflow_id, at) for at in (patch["position"] for patch in patches)]
+    steps = [row for row in found if row is not None and row["state"] != "canceled" and "resolved" not in row]
     assert len(steps) == len(patches), "only a pending step can be withdrawn"
     return steps
 

@@ -7,12 +7,15 @@ mutation, through the handle that the run's row keeps; both are one transaction.
 from __future__ import annotations
 
 from convexpy import UNSET, MutationCtx, internal_mutation, mutation, size_of
+from convexpy_workflow.component.attached import release_attached
 from convexpy_workflow.component.rows import callback_of, find_run, get_run
 from convexpy_workflow.errors import WorkflowNotRunning, shorten
 
 # Far below what one transaction may read and write.
 CLEANUP_ROWS_PER_COMMIT = 256
 CLEANUP_BYTES_PER_COMMIT = 4 * 1024 * 1024
+# The tables with rows of a run, and the index of each that begins with the run.
+DELETED_BY = {"steps": "by_position", "timers": "by_workflow", "events": "by_order", "large_values": "by_workflow"}
 FAIL_TEXT_CHARS_MAX = 1_000  # a run's row, which holds it, is written and read often
 
 
@@ -43,12 +46,15 @@ def _end(ctx: MutationCtx, workflow_id: str, result: dict[str, str]) -> None:
     if run["state"] == "done":
         raise WorkflowNotRunning(workflow_id)
     jobs = [run["wake_job"]] if "wake_job" in run else []
+    pending = []
     for step in ctx.db.query("steps").with_index("by_state", workflow=run["_id"], state="pending").collect():
         ctx.db.patch("steps", step["_id"], {"state": "canceled", "completed_ms": ctx.now_ms()})
         if "job" in step:
             jobs.append(step["job"])
+        pending.append(step)
     fields = {"state": "done", "result": result, "epoch": run["epoch"] + 1, "finished_ms": ctx.now_ms(), "stuck": UNSET}
     ctx.db.patch("workflows", run["_id"], fields)
+    release_attached(ctx, run, pending, is_over=True)
     ctx.run_mutation(
         run["handler"],
         {"canceled": {"workflowId": run["_id"], "jobs": jobs, "onComplete": callback_of(ctx, run), "result": result}},
@@ -99,7 +105,7 @@ def delete_journal(ctx: MutationCtx, workflow: str) -> None:
 
 def _delete_rows(ctx: MutationCtx, workflow: str) -> None:
     rows = size = 0
-    for table, index in (("steps", "by_position"), ("timers", "by_workflow"), ("large_values", "by_workflow")):
+    for table, index in DELETED_BY.items():
         for row in ctx.db.query(table).with_index(index, workflow=workflow):
             if rows >= CLEANUP_ROWS_PER_COMMIT or size >= CLEANUP_BYTES_PER_COMMIT:
                 ctx.scheduler.run_after(0, delete_journal, {"workflow": workflow})

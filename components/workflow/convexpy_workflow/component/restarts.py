@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from convexpy import UNSET, MutationCtx, mutation, size_of
+from convexpy_workflow.component.attached import delete_attached, detach
 from convexpy_workflow.component.large_values import drop_values
 from convexpy_workflow.component.rows import get_run
 from convexpy_workflow.errors import StepNotFound, WorkflowStillRunning
@@ -52,7 +53,7 @@ def restart(ctx: MutationCtx, workflowId: str, fromStep: Any = None, startAsync:
     jobs = [row["job"] for row in steps if row["state"] == "pending" and "job" in row]
     if "wake_job" in run:
         jobs.append(run["wake_job"])
-    unfinished = [int(row["position"]) for row in kept if _take_back(ctx, row, undone)]
+    unfinished = [int(row["position"]) for row in kept if _take_back(ctx, run, row, undone)]
     for row in deleted:
         forget_step(ctx, row)
     _reset_run(ctx, run, undone, [row for row in kept if row["issued"] < undone])
@@ -68,8 +69,9 @@ def restart(ctx: MutationCtx, workflowId: str, fromStep: Any = None, startAsync:
 
 
 def forget_step(ctx: MutationCtx, step: Row) -> None:
-    """Delete a step with all that belongs to it: its large values."""
+    """Delete a step with all that belongs to it: its large values, its event."""
     drop_values(ctx, step)
+    delete_attached(ctx, step)
     ctx.db.delete("steps", step["_id"])
 
 
@@ -86,7 +88,7 @@ def _first_deleted(run: Row, steps: list[Row], from_step: Any) -> int:
     return min(int(from_step), len(steps))
 
 
-def _take_back(ctx: MutationCtx, row: Row, undone: int) -> bool:
+def _take_back(ctx: MutationCtx, run: Row, row: Row, undone: int) -> bool:
     """Take back what a kept step has of the undone resolutions; tells whether it is to be begun again at once."""
     fields: Row = {}
     is_ahead = row["issued"] >= undone
@@ -102,7 +104,7 @@ def _take_back(ctx: MutationCtx, row: Row, undone: int) -> bool:
     is_unfinished = row["state"] == "pending" or (row["state"] == "canceled" and not is_given_up_before)
     if is_unfinished:
         gone = dict.fromkeys(("withdrawn", "completed_ms", "job", "attempts"), UNSET)
-        fields |= gone | {"state": "pending"}
+        fields |= gone | detach(ctx, run, row) | {"state": "pending"}
     if fields:
         ctx.db.patch("steps", row["_id"], fields)
     return is_unfinished and not is_ahead

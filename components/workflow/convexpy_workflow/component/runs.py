@@ -131,6 +131,7 @@ def present_step(ctx: QueryCtx, step: dict[str, Any]) -> dict[str, Any]:
         "startedAt": step["started_ms"],
         "completedAt": step.get("completed_ms"),
         "workId": step.get("job"),
+        "eventId": step.get("event"),
     }
 
 

@@ -82,6 +82,7 @@ schema = define_schema(
                 "state": v.literals("pending", "done", "canceled"),
                 "attempts": v.optional(v.number()),  # failed ones so far
                 "job": v.optional(v.string()),  # the app's scheduled function that runs it
+                "event": v.optional(v.id("events")),  # that it waits for or has consumed
                 "issued": v.number(),  # resolution during which the handler asked for it
                 "started_ms": v.number(),
                 "resolved": v.optional(v.number()),  # resolution that gave its outcome to the handler
@@ -116,6 +117,22 @@ schema = define_schema(
         )
         .index("by_workflow", ["workflow"])
         .index("by_logged", ["workflow", "logged"]),
+        # One row an event: sent to a run, awaited by it, or only created. Inserted and patched by the functions of
+        # `events`, and by `journal.commit_wave` when a handler takes or gives up one; deleted by `lifecycle.cleanup`.
+        "events": define_table(
+            {
+                "workflow": v.id("workflows"),
+                "name": v.string(),
+                "state": v.literals("created", "sent", "waiting", "delivered", "consumed"),
+                "order": v.number(),  # of the last create, await or send of the run's events
+                "outcome": v.optional(outcome),  # while sent or delivered
+                "outcome_aside": v.optional(v.id("large_values")),
+                "position": v.optional(v.number()),  # of the step that waits for it or has consumed it
+                "is_awaited_by_id": v.optional(v.boolean()),  # then no other event of its name will do
+            }
+        )
+        .index("by_order", ["workflow", "order"])
+        .index("by_name", ["workflow", "name", "state", "order"]),
         # One row a value that is too large for the row it belongs to. Inserted with that row or with the value, by
         # `journal.create` and `journal.commit_wave`; never changed; deleted by `lifecycle.cleanup`.
         "large_values": define_table({"workflow": v.id("workflows"), "packed": v.bytes()}).index(
