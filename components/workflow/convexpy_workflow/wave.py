@@ -13,7 +13,7 @@ import logging
 import sys
 from collections import deque
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from convexpy import MutationCtx
 from convexpy_workflow.app_values import bounded
@@ -57,6 +57,9 @@ STUCK_RETRY_MS_MIN = 1_000
 STUCK_RETRY_MS_MAX = 300_000
 
 _log = logging.getLogger("convexpy_workflow")
+
+# Outcomes that the handler is to have, in order; None for an inline step, which is run when its turn has come.
+Queue: TypeAlias = deque[tuple[int, Outcome | None]]
 
 
 def run_wave(
@@ -213,13 +216,15 @@ class Wave:
         Raises:
             DeterminismError, DeadlockError: nothing of this wave may be written then.
         """
-        queue: deque[tuple[int, Outcome]] = deque(news)
+        queue: Queue = deque(news)
         if not self._wave:
             self._feed(engine, output, Started(self._now_ms), queue)
         while engine.outcome is None:
             if queue:
                 position, outcome = queue.popleft()
                 if position in engine.pending_positions:
+                    if outcome is None:
+                        outcome = self._run_inline(self._commands[position])
                     self._feed(engine, output, StepResolved(self._now_ms, position, outcome), queue)
                 continue
             timer = engine.due_timer(self._now_ms) if takes_timers else None
@@ -227,9 +232,7 @@ class Wave:
                 return
             self._feed(engine, output, timer, queue)
 
-    def _feed(
-        self, engine: Engine, output: HandlerOutput, resolution: Resolution, queue: deque[tuple[int, Outcome]]
-    ) -> None:
+    def _feed(self, engine: Engine, output: HandlerOutput, resolution: Resolution, queue: Queue) -> None:
         number = self._wave
         commands = engine.feed(resolution)
         self._wave += 1
@@ -301,13 +304,13 @@ class Wave:
         if "job" in row:
             self._ctx.scheduler.cancel(row.pop("job"))
 
-    def _begin(self, step: StartStep, pending: int, queue: deque[tuple[int, Outcome]]) -> None:
-        """Run an inline step, or schedule another; what cannot even be scheduled has failed."""
+    def _begin(self, step: StartStep, pending: int, queue: Queue) -> None:
+        """Put an inline step into the queue, or schedule another; what cannot even be scheduled has failed."""
         self.has_effects = True
-        outcome: Outcome
+        outcome: Outcome | None
         try:
             if step.is_inline:
-                outcome = self._run_inline(step)
+                outcome = None  # it runs in its turn: by then the handler may have given it up
             elif (refusal := self._budget.refuse_step(step, pending)) is not None:
                 outcome = Failure(refusal)
             else:
@@ -323,13 +326,16 @@ class Wave:
     def _run_inline(self, step: StartStep) -> Outcome:
         run = self._ctx.run_query if step.kind == "query" else self._ctx.run_mutation
         output = HandlerOutput()
+        outcome: Outcome
         try:
             with output.catching():
-                return bounded(Success(run(step.function, step.args)), "Step return value")
-        finally:
-            output.write()
-            if lines := output.take_lines():
-                self._log_of[step.position] = {"attempt": 1, "lines": lines}
+                outcome = Success(run(step.function, step.args))
+        except Exception as error:
+            outcome = describe_function_failure(error)
+        output.write()
+        if lines := output.take_lines():
+            self._log_of[step.position] = {"attempt": 1, "lines": lines}
+        return bounded(outcome, "Step return value")
 
     def commit(self, engine: Engine, outcome: Outcome | None, stalled: StalledError | None) -> dict[str, Any]:
         """Write the wave, and call the run's `on_complete` if it ended.

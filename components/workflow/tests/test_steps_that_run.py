@@ -91,6 +91,14 @@ def test_gather_runs_its_steps_side_by_side(deployment: FlowDeployment) -> None:
     assert (first, sorted(rest)) == (1, [1, 2])
 
 
+def test_an_inline_step_that_is_given_up_before_its_turn_never_runs(deployment: FlowDeployment) -> None:
+    """Its row says canceled, so what it would have done must not be there."""
+    assert deployment.result("races_inline") == 1
+
+    assert (deployment.counter("winner"), deployment.counter("loser")) == (1, 0)
+    assert [step["state"] for step in deployment.rows("steps")] == ["done", "canceled", "done"]
+
+
 def test_an_action_is_tried_again_after_its_back_off(deployment: FlowDeployment) -> None:
     args = {"function": "work:work_at_last", "args": {"attempts": 3}, "retry": True}
     run = deployment.start("retries", args)

@@ -339,6 +339,20 @@ async def fails_in(step: Step, kind: str, function: str, inline: bool = False) -
 
 
 @workflow.define
+async def races_inline(step: Step) -> float:
+    """The first of two inline steps has its outcome before the second one has begun."""
+    tasks = [
+        asyncio.create_task(step.run_mutation(internal.work.add, {"name": name}, inline=True))
+        for name in ("winner", "loser")
+    ]
+    done, losers = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in losers:
+        task.cancel()
+    await step.sleep(1)
+    return len(done)
+
+
+@workflow.define
 async def everything(step: Step) -> list[Any]:
     """As many constructs as one handler can hold; what it returns depends on all that it saw."""
     seen: list[Any] = [step.now().timestamp(), time.time(), random.random(), step.random.random(), str(step.uuid4())]

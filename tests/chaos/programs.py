@@ -1,0 +1,36 @@
+"""Random programs for the chaos app: trees of plain objects, each made from its seed."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+Program = dict[str, Any]
+
+STEPS = ("effect", "effect", "effect", "action", "failure", "sleep", "timer")
+HOLDERS = ("sequence", "sequence", "parallel", "group", "race", "timeout", "cleanup")
+SECONDS = (0.0, 0.01, 0.1, 0.5)
+FAILING_SHARE = 0.1
+DEPTH_MAX = 3
+
+
+def random_program(chance: random.Random) -> Program:
+    """Make a program; the labels of its effects are unique in it."""
+    labels = iter(range(10_000))
+
+    def make(depth: int) -> Program:
+        kind = chance.choice(STEPS if depth == 0 else STEPS + HOLDERS)
+        program: Program = {"kind": kind, "label": f"{kind} {next(labels)}"}
+        if kind == "effect":
+            program["is_inline"] = chance.random() < 0.2
+        elif kind == "action":
+            program |= {"failures": chance.choice((0, 0, 1, 2)), "seconds": chance.choice(SECONDS[:3])}
+        elif kind in ("sleep", "timer", "timeout"):
+            program["seconds"] = chance.choice(SECONDS)
+        if kind in HOLDERS:
+            count = 2 if kind == "cleanup" else chance.randint(2, 4)
+            program["parts"] = [make(depth - 1) for _ in range(count)]
+        return program
+
+    parts = [make(DEPTH_MAX - 1) for _ in range(chance.randint(3, 6))]
+    return {"kind": "sequence", "label": "all", "parts": parts, "is_failing": chance.random() < FAILING_SHARE}
