@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.programs import random_program
+from tests.chaos.programs import events_of, random_program
 from tests.clients.server import Server
 from tests.faults.convex_client import HttpConnection, http
 from tests.faults.processes import processes_of, wait_until_gone
@@ -25,8 +25,8 @@ SERVER = "server"
 VICTIMS = (SERVER, "cvx-committer", "cvx-function", "cvx-function", "cvx-action", "cvx-template")
 TAKES_THE_SERVER_ALONG = {SERVER, "cvx-committer"}
 EXIT_SECONDS_MAX = 10.0
-KILL_PAUSE_SECONDS = (0.3, 2.0)
-IN_FLIGHT = 40
+KILL_PAUSE_SECONDS = (0.05, 1.0)
+IN_FLIGHT = 15
 CANCELED_SHARE = 0.1
 QUIET_SECONDS_MAX = 300.0  # after the last kill, until all have ended
 NAMES_PER_LOOK = 200
@@ -104,7 +104,11 @@ class ChaosRun:
     async def _take_care_of(self, name: str, chance: random.Random, slots: asyncio.Semaphore) -> None:
         """Start a run, perhaps cancel it, and wait a while for its end, so that not all run at once."""
         async with slots:
-            run = await self._value("mutation", "flows:begin", {"name": name, "program": random_program(chance)})
+            program = random_program(chance)
+            run = await self._value("mutation", "flows:begin", {"name": name, "program": program})
+            for event in sorted(events_of(program), key=lambda _: chance.random()):
+                await asyncio.sleep(chance.choice((0.0, 0.0, 0.1)))
+                await self._value("mutation", "flows:tell", {"run": run, "event": event})
             if chance.random() < CANCELED_SHARE:
                 await asyncio.sleep(chance.choice((0.0, 0.02, 0.2, 1.0)))
                 await self._value("mutation", "flows:stop", {"run": run})

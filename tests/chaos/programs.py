@@ -7,7 +7,7 @@ from typing import Any
 
 Program = dict[str, Any]
 
-STEPS = ("effect", "effect", "effect", "action", "failure", "sleep", "timer")
+STEPS = ("effect", "effect", "effect", "action", "failure", "sleep", "timer", "event")
 HOLDERS = ("sequence", "sequence", "parallel", "group", "race", "timeout", "cleanup")
 SECONDS = (0.0, 0.01, 0.1, 0.5)
 FAILING_SHARE = 0.1
@@ -34,3 +34,9 @@ def random_program(chance: random.Random) -> Program:
 
     parts = [make(DEPTH_MAX - 1) for _ in range(chance.randint(3, 6))]
     return {"kind": "sequence", "label": "all", "parts": parts, "is_failing": chance.random() < FAILING_SHARE}
+
+
+def events_of(program: Program) -> list[str]:
+    """Names of the events that a program may wait for."""
+    mine = [program["label"]] if program["kind"] == "event" else []
+    return mine + [name for part in program.get("parts", ()) for name in events_of(part)]

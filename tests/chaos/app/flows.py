@@ -44,8 +44,8 @@ class Player:
     # --- steps
 
     async def effect(self, program: Program) -> None:
-        options = {"inline": True} if program["is_inline"] else {}
-        label = await self.step.run_mutation(internal.effects.leave, self.args(program), **options)
+        is_inline = program["is_inline"]
+        label = await self.step.run_mutation(internal.effects.leave, self.args(program), inline=is_inline)
         self.done.append(label)
 
     async def failure(self, program: Program) -> None:
@@ -60,6 +60,10 @@ class Player:
 
     async def timer(self, program: Program) -> None:
         await asyncio.sleep(program["seconds"])
+
+    async def event(self, program: Program) -> None:
+        sent = await self.step.await_event(program["label"])
+        self.done.append(await self.step.run_mutation(internal.effects.leave, self.args({"label": sent})))
 
     # --- what holds others
 
@@ -105,11 +109,20 @@ def begin(ctx: MutationCtx, name: str, program: Program) -> str:
     """Start a run of this name, unless it is there."""
     known = ctx.db.query("runs").with_index("by_name", name=name).unique()
     if known is not None:
-        return known["workflow"]
+        return str(known["workflow"])
     args = {"name": name, "program": program}
-    run = workflow.start(ctx, internal.flows.play, args, on_complete=internal.effects.note_end, context=name)
+    run: str = workflow.start(ctx, internal.flows.play, args, on_complete=internal.effects.note_end, context=name)
     ctx.db.insert("runs", {"name": name, "workflow": run})
     return run
+
+
+@mutation
+def tell(ctx: MutationCtx, run: str, event: str) -> None:
+    """Send an event to a run, once; not at all if it has ended."""
+    known = ctx.db.query("told").with_index("by_event", run=run, event=event).first()
+    if known is None and workflow.status(ctx, run)["type"] == "inProgress":
+        ctx.db.insert("told", {"run": run, "event": event})
+        workflow.send_event(ctx, event, workflow_id=run, value=f"effect of {event}")
 
 
 @mutation
