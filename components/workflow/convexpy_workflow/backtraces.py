@@ -7,7 +7,7 @@ import linecache
 import os
 import traceback
 from pathlib import Path
-from types import CoroutineType
+from types import CoroutineType, FrameType
 from typing import Any
 
 import convexpy
@@ -56,6 +56,18 @@ def user_frames(exception: BaseException) -> str:
             if source := linecache.getline(code.co_filename, line).strip():
                 lines.append(f"        {source}")
     return "\n".join(lines)
+
+
+def frames_of_wait(task: asyncio.Task[Any]) -> list[FrameType]:
+    """The user's frames of a suspended task, outermost first."""
+    frames: list[FrameType] = []
+    awaited: Any = task.get_coro()
+    while isinstance(awaited, CoroutineType):
+        frame = awaited.cr_frame
+        if frame is not None and is_users_file(frame.f_code.co_filename):
+            frames.append(frame)
+        awaited = awaited.cr_await
+    return frames
 
 
 def describe_wait(task: asyncio.Task[Any]) -> str:

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from convexpy import define_component
 
-workflow = define_component("workflow", functions="convexpy_workflow.component")
+workflow = define_component("workflow", functions="convexpy_workflow.component", before_push="pushes:before_push")

@@ -19,9 +19,10 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context
+from types import FrameType
 from typing import Any, Literal, TypeAlias
 
-from convexpy_workflow.backtraces import describe_failure, describe_wait
+from convexpy_workflow.backtraces import describe_failure, describe_wait, frames_of_wait
 from convexpy_workflow.commands import (
     Canceled,
     CancelRequested,
@@ -46,6 +47,7 @@ from convexpy_workflow.errors import (
     StepFailed,
 )
 from convexpy_workflow.loop import WorkflowLoop
+from convexpy_workflow.patches import Patches
 
 Main: TypeAlias = Callable[["Engine"], Coroutine[Any, Any, Any]]
 Environment: TypeAlias = Callable[[int], AbstractContextManager[Any]]
@@ -75,6 +77,10 @@ class Engine:
         self.steps_issued = 0
         self.resolutions_fed = 0
         self.outcome: Outcome | None = None
+        self.patches = Patches()
+        self.on_step: Callable[[StartStep], None] | None = (
+            None  # called where a step is issued, its caller on the stack
+        )
         self.loop = WorkflowLoop(self.warnings.append)  # type: ignore[abstract]  # the rest is set as refusals
         self._main = main
         self._environment = environment
@@ -150,6 +156,10 @@ class Engine:
             return None
         return StalledError([describe_wait(task) for task in self.loop.live_tasks()])
 
+    def waiting_frames(self) -> list[FrameType]:
+        """The user's frames of the handler's own task, from its first line to the await where it is."""
+        return [] if self._task is None else frames_of_wait(self._task)
+
     def close(self) -> None:
         """Drop the handler's coroutines. User code may see `GeneratorExit`; nothing it does is recorded."""
         self.loop.evict()
@@ -174,6 +184,8 @@ class Engine:
         future = self.loop.create_future()
         self._pending[command.position] = (command, future)
         self._commands.append(command)
+        if self.on_step is not None:
+            self.on_step(command)
         try:
             return await future
         except asyncio.CancelledError:

@@ -17,14 +17,25 @@ A definition registers one internal mutation of the app, under the handler's own
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias, overload
 
-from convexpy import UNSET, MutationCtx, create_function_handle, function_name, internal_action, internal_mutation, v
+from convexpy import (
+    UNSET,
+    MutationCtx,
+    QueryCtx,
+    create_function_handle,
+    function_name,
+    internal_action,
+    internal_mutation,
+    internal_query,
+    v,
+)
 from convexpy_workflow.app_values import bounded, step_name, storable
 from convexpy_workflow.arrivals import outcome_of_arrival, read_arrival, schedule_arrival, sent_outcome
 from convexpy_workflow.commands import Failure, Outcome, Success
-from convexpy_workflow.definition import Definition
+from convexpy_workflow.definition import Definition, Handler, OnMismatch, definition_of, replayer_name
+from convexpy_workflow.dry_run import check_run
 from convexpy_workflow.errors import WorkflowError
 from convexpy_workflow.events import Event, address_event
 from convexpy_workflow.jobs import call_back, cancel_jobs, schedule_step
@@ -34,7 +45,6 @@ from convexpy_workflow.restarts import take_restart
 from convexpy_workflow.retries import Retry
 from convexpy_workflow.wave import RUNTIME, run_wave
 
-Handler: TypeAlias = Callable[..., Awaitable[Any]]
 Order: TypeAlias = Literal["asc", "desc"]
 
 
@@ -73,8 +83,9 @@ class WorkflowManager:
         *,
         args: dict[str, Any] | None = None,
         returns: Any = None,
-        on_mismatch: Literal["stuck", "fail"] = "stuck",
+        on_mismatch: OnMismatch = "stuck",
         on_unawaited: Literal["cancel", "wait"] = "cancel",
+        version: int = 1,
     ) -> Callable[[Handler], Any]: ...
 
     def define(
@@ -83,16 +94,20 @@ class WorkflowManager:
         *,
         args: dict[str, Any] | None = None,
         returns: Any = None,
-        on_mismatch: Literal["stuck", "fail"] = "stuck",
+        on_mismatch: OnMismatch = "stuck",
         on_unawaited: Literal["cancel", "wait"] = "cancel",
+        version: int = 1,
     ) -> Any:
         """Make a workflow of an `async def` handler `(step, …arguments)`.
 
         Args:
             args: validators of the arguments; without it they come from the annotations.
             returns: validator of the result.
-            on_mismatch: what becomes of a run whose journal does not fit the code: it parks as stuck, or fails.
+            on_mismatch: what becomes of a run whose journal does not fit the code: it parks as stuck, or fails; or
+                stuck, but a push of code that running runs do not fit is refused.
             on_unawaited: what becomes of steps that still run when the handler returns: withdrawn, or waited for.
+            version: stamped on runs that are started, and `step.version` in them. Raise it with a change that older
+                runs cannot take, and branch on `step.version`, or keep the handler as it was with `old_version`.
 
         Returns:
             the app's function, to be passed to `start`.
@@ -110,11 +125,38 @@ class WorkflowManager:
                 queue=self._queue,
                 on_mismatch=on_mismatch,
                 on_unawaited=on_unawaited,
+                version=version,
             )
             definition.mutation = _make_mutation(definition)
+            # Its home is the module of the handler, whose globals are the app's functions.
+            handler_globals: dict[str, Any] = getattr(handler, "__globals__", {})
+            handler_globals[replayer_name(handler.__name__)] = _make_replayer(definition)
             return definition.mutation
 
         return decorate if handler is None else decorate(handler)
+
+    def old_version(self, workflow: Any, version: int) -> Callable[[Handler], Handler]:
+        """Keep a handler for the runs that were started with an older `version=` of a workflow.
+
+        Args:
+            workflow: what `define` gave for the newest one; its options hold for all versions.
+
+        Raises:
+            WorkflowError: it is no workflow, or not an older version.
+        """
+        definition = definition_of(workflow)
+        if definition is None:
+            raise WorkflowError(f"{workflow!r} is no workflow. Pass what @workflow.define gave.")
+        if not version < definition.version:
+            raise WorkflowError(
+                f"Version {version} is not older than that of {definition.handler.__name__}, {definition.version}."
+            )
+
+        def decorate(handler: Handler) -> Handler:
+            definition.old_versions[version] = (handler, internal_action(handler))
+            return handler
+
+        return decorate
 
     def start(
         self,
@@ -315,6 +357,7 @@ def _make_mutation(definition: Definition) -> Any:
     handler: Any = definition.handler
     for attribute in ("__name__", "__qualname__", "__module__", "__doc__"):
         setattr(workflow, attribute, getattr(handler, attribute))
+    workflow.definition = definition  # type: ignore[attr-defined]  # see definition_of
     contract = definition.contract
     anything = v.optional(v.any())
     validators = {
@@ -324,6 +367,15 @@ def _make_mutation(definition: Definition) -> Any:
         "usage": v.optional(v.literal(_USAGE)),  # never given; a validator's error shows it to who forgets `args`
     }
     return internal_mutation(args=validators | dict.fromkeys(_OTHER_FIELDS, anything))(workflow)
+
+
+def _make_replayer(definition: Definition) -> Any:
+    def replayer(ctx: QueryCtx, workflowId: str) -> Any:  # noqa: N803
+        return check_run(ctx, definition, workflowId)
+
+    replayer.__name__ = replayer_name(definition.handler.__name__)
+    replayer.__module__ = definition.handler.__module__
+    return internal_query(replayer)
 
 
 def _dispatch(ctx: MutationCtx, definition: Definition, fields: dict[str, Any]) -> Any:
@@ -357,7 +409,14 @@ def _dispatch(ctx: MutationCtx, definition: Definition, fields: dict[str, Any]) 
 def _begin(ctx: MutationCtx, definition: Definition, args: dict[str, Any], fields: dict[str, Any]) -> str:
     handle = create_function_handle(definition.mutation)
     args = storable(args, "Workflow arguments")
-    run = {"name": function_name(definition.mutation), "handler": handle, "args": args, "runtime": RUNTIME}
+    run: dict[str, Any] = {
+        "name": function_name(definition.mutation),
+        "handler": handle,
+        "args": args,
+        "runtime": RUNTIME,
+    }
+    if definition.version != 1:
+        run["version"] = definition.version
     if "onComplete" in fields:
         run["onComplete"] = fields["onComplete"]
         run["context"] = storable(fields.get("context"), "The context of on_complete")

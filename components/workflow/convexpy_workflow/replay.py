@@ -165,7 +165,7 @@ def _group(steps: Sequence[RecordedStep], numbers: Sequence[int | None]) -> dict
 def _compare_starts(commands: Iterable[Command], recorded: list[RecordedStep], engine: Engine) -> None:
     actual = [command for command in commands if isinstance(command, StartStep)]
     for journaled, command in zip(recorded, actual, strict=False):
-        _compare_recorded(journaled, command)
+        compare_recorded(journaled, command)
     if len(actual) > len(recorded):
         extra = actual[len(recorded)]
         raise DeterminismError(
@@ -211,7 +211,7 @@ def _check_nothing_left(number: int, resolutions: Resolutions, journal: Journal)
     raise DeterminismError(None, "finished", detail=detail)
 
 
-def _compare_recorded(recorded: RecordedStep, actual: StartStep) -> None:
+def compare_recorded(recorded: RecordedStep, actual: StartStep) -> None:
     """Compare, but read large arguments only if their bytes differ."""
     if recorded.later_args is None:
         compare_step(recorded.step, actual)

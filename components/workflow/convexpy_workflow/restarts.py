@@ -18,6 +18,9 @@ def take_restart(ctx: MutationCtx, definition: Definition, restarted: dict[str, 
     workflow_id, epoch = restarted["workflowId"], int(restarted["epoch"])
     journal = definition.component.journal
     cancel_jobs(ctx, restarted["jobs"])
+    if restarted["keepsNothing"]:
+        stamp = {"workflowId": workflow_id, "version": definition.version}
+        ctx.run_mutation(definition.component.restarts.stamp_version, stamp)
     for position in restarted["unfinished"]:
         loaded = ctx.run_query(journal.load_step, {"workflowId": workflow_id, "position": position})
         step = step_from_fields(loaded["step"])

@@ -59,6 +59,7 @@ class Step:
     Args:
         workflow_id: the run's id.
         randomness: the run's own stream of random numbers, the same in every replay.
+        version: of the workflow when the run was started.
         default_retry: what `retry=True` means for actions.
         is_retry_default: whether actions that say nothing are retried.
     """
@@ -71,6 +72,7 @@ class Step:
         randomness: random.Random,
         default_retry: Retry | None = None,
         is_retry_default: bool = False,
+        version: int = 1,
     ) -> None:
         self._engine = engine
         self._host = host
@@ -78,6 +80,7 @@ class Step:
         self._randomness = randomness
         self._default_retry = default_retry or Retry()
         self._is_retry_default = is_retry_default
+        self._version = version
         self._unstable_args = False
         self._retry: bool | Retry | None = None
 
@@ -90,6 +93,29 @@ class Step:
     def random(self) -> random.Random:
         """The run's random numbers: the same stream in every replay, another one for each run."""
         return self._randomness
+
+    @property
+    def version(self) -> int:
+        """The `version=` that the workflow had when this run was started."""
+        return self._version
+
+    def patched(self, name: str) -> bool:
+        """Tell whether this run takes a change of the code: put the new code under it, the old one under `else`.
+
+        True for runs that come here for the first time, and in all their replays; False for those that passed here
+        with the old code. The first answer holds for the whole run. Once no such run is left, replace it by
+        `deprecate_patch`; once all runs that were `patched` have ended, remove that too.
+
+        Args:
+            name: of the change, never used for another one in this workflow.
+        """
+        self._engine.check_inside()
+        return self._engine.patches.ask(name, self._engine.resolutions_fed)
+
+    def deprecate_patch(self, name: str) -> None:
+        """Stand where `patched` stood, now that only the new branch is left: runs are still marked with the change."""
+        self._engine.check_inside()
+        self._engine.patches.take(name, self._engine.resolutions_fed)
 
     def now(self) -> datetime:
         """The run's present instant, UTC. It stands still between two awaits, and is the same in every replay."""

@@ -13,7 +13,7 @@ import logging
 import sys
 from collections import deque
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from convexpy import MutationCtx
 from convexpy_workflow.app_values import bounded
@@ -33,8 +33,9 @@ from convexpy_workflow.commands import (
     TimerFired,
 )
 from convexpy_workflow.definition import Definition
+from convexpy_workflow.dry_run import describe_misfit
 from convexpy_workflow.engine import Engine
-from convexpy_workflow.errors import DeadlockError, DeterminismError, StalledError, WorkflowError
+from convexpy_workflow.errors import DeadlockError, DeterminismError, StalledError
 from convexpy_workflow.jobs import call_back, schedule_wake
 from convexpy_workflow.large_replay import LargeValues, large_values_of, with_large_values
 from convexpy_workflow.output import HandlerOutput
@@ -97,9 +98,11 @@ def run_wave(
         return
     wave = Wave(ctx, definition, run, is_wake, news, printed)
     pending: list[tuple[int, Outcome]] = []
+    values: LargeValues | None = None
     try:
         if held is not None and loaded["journal"] is None:
             engine, output = held.engine, held.output
+            wave.source = "resumed"
         else:
             if held is not None:
                 held.engine.close()
@@ -107,8 +110,9 @@ def run_wave(
             pending = unconsumed_steps(loaded["journal"]["steps"], values)
             wave.keep(loaded["journal"]["steps"], values)
             engine, output = _replayed(definition, run, loaded["journal"], values)
+            wave.source = "replayed" if run["wave"] else None
     except (DeterminismError, DeadlockError) as error:
-        wave.park(error, news)
+        wave.park(error, news, loaded["journal"], values)
         return
     if news is not None:
         is_late = not pending and run["state"] == "running" and news[0] not in engine.pending_positions
@@ -149,7 +153,7 @@ def _load_packed(ctx: MutationCtx, definition: Definition, ids: list[str]) -> li
 def _replayed(
     definition: Definition, run: dict[str, Any], journal: dict[str, Any], values: LargeValues
 ) -> tuple[Engine, HandlerOutput]:
-    engine, output = definition.new_engine(run["_id"], journal["args"])
+    engine, output = definition.new_engine(run["_id"], journal["args"], run)
     if run["wave"]:
         replay(engine, journal_from_rows(int(run["started_ms"]), journal["steps"], journal["timers"], values))
         output.drop()
@@ -181,12 +185,15 @@ class Wave:
         self._withdrawn: list[dict[str, Any]] = []
         self._timers: list[dict[str, Any]] = []
         self._budget = Budget(run)
+        self._patches: list[dict[str, Any]] = []
         self._log_of: dict[int, dict[str, Any]] = {}  # fields with the lines of a step's function, by position
         self._start_lines: list[str] = []
         if news is not None and printed is not None and printed[1]:
             self._log_of[news[0]] = {"attempt": printed[0], "lines": printed[1]}
         self._kept: dict[int, dict[str, Any]] = {}
         self._values: LargeValues | None = None  # of the kept ones
+        # Where the handler came from; None for the first wave.
+        self.source: Literal["resumed", "replayed"] | None = None
         self.has_effects = False  # an inline step ran, or a job was written
 
     @property
@@ -235,6 +242,7 @@ class Wave:
     def _feed(self, engine: Engine, output: HandlerOutput, resolution: Resolution, queue: Queue) -> None:
         number = self._wave
         commands = engine.feed(resolution)
+        self._patches += [{"name": name, "resolution": number} for name in engine.patches.drain_new()]
         self._wave += 1
         output.warn(engine.warnings)
         handler_log = {"handler_lines": lines} if (lines := output.take_lines()) else {}
@@ -355,6 +363,12 @@ class Wave:
         } | self._budget.journal_size()
         if not run["wave"]:
             changes |= {"started_ms": self._now_ms, "handler_lines": self._start_lines}
+        if self._patches:
+            changes["patches"] = [*run.get("patches", ()), *self._patches]
+        if self.source is not None:
+            waves = dict(run.get("waves", {"resumed": 0, "replayed": 0}))
+            waves[self.source] += 1
+            changes["waves"] = waves
         if run["state"] == "stuck":
             changes |= {"state": "running", "stuck": None}
         if stalled is not None:
@@ -389,8 +403,18 @@ class Wave:
             return Failure(f"Invalid return value: {error}")
         return outcome
 
-    def park(self, error: WorkflowError, news: tuple[int, Outcome] | None) -> None:
-        """Keep the news and stop the run until code that fits is there, or fail it if the definition says so."""
+    def park(
+        self,
+        error: DeterminismError | DeadlockError,
+        news: tuple[int, Outcome] | None,
+        journal: dict[str, Any] | None = None,
+        values: LargeValues | None = None,
+    ) -> None:
+        """Keep the news and stop the run until code that fits is there, or fail it if the definition says so.
+
+        Args:
+            journal: what the run was replayed over, if that is where the error comes from, with its large values.
+        """
         run = self._run
         self._wave = int(run["wave"])
         nonce = f"{self._ctx.random.getrandbits(64):016x}"
@@ -407,7 +431,7 @@ class Wave:
         since_ms = self._now_ms if run["state"] == "running" else int(run["stuck"]["since_ms"])
         if run["state"] == "running":
             _log.error("Workflow %s (%s) is stuck: %s", run["name"], run["_id"], error)
-        reason = describe_stuck(error) | {"since_ms": since_ms}
+        reason = describe_misfit(self._definition, run, journal, values, error) | {"since_ms": since_ms}
         changes = {"state": "stuck", "stuck": reason, "nonce": nonce} | self._budget.journal_size()
         retry_ms = min(max(self._now_ms - since_ms, STUCK_RETRY_MS_MIN), STUCK_RETRY_MS_MAX)
         self._write(changes | self._wake_changes(self._now_ms + retry_ms, is_over=False))

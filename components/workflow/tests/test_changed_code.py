@@ -86,6 +86,10 @@ class ChangingApp:
         text = MODULE.format(body=indent(body.strip(), "    "), options=options)
         (self.folder / "flows.py").write_text(text)
 
+    def line_of(self, text: str) -> int:
+        lines = (self.folder / "flows.py").read_text().splitlines()
+        return next(number for number, line in enumerate(lines, 1) if text in line)
+
 
 @pytest.fixture
 def app(tmp_path: Path) -> ChangingApp:

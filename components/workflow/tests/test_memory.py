@@ -13,7 +13,7 @@ from handler_memory import MODES, set_mode
 
 def journal_of(deployment: FlowDeployment) -> list[Any]:
     """All that a journal says, without ids and nonces, which come from the deployment's own random numbers."""
-    unlike = {"_id", "_creationTime", "workflow", "job", "wake_job", "nonce", "outcome_aside"}
+    unlike = {"_id", "_creationTime", "workflow", "job", "wake_job", "nonce", "outcome_aside", "waves"}
     return [
         sorted(
             ({name: value for name, value in row.items() if name not in unlike} for row in deployment.rows(table)),

@@ -40,6 +40,7 @@ def create(
     runtime: str,
     onComplete: str | None = None,  # noqa: N803  (wire spelling)
     context: Any = None,
+    version: int = 1,
 ) -> str:
     """Insert a run that has not consumed anything yet; returns its id."""
     run = {
@@ -54,6 +55,8 @@ def create(
         "journal_bytes": 0,
         "runtime": runtime,
     }
+    if version != 1:
+        run["version"] = version
     values = {"args": args}
     if onComplete is not None:
         run["on_complete"] = onComplete

@@ -63,9 +63,16 @@ def restart(ctx: MutationCtx, workflowId: str, fromStep: Any = None, startAsync:
         "epoch": run["epoch"] + 1,
         "jobs": jobs,
         "unfinished": unfinished,
+        "keepsNothing": not kept,
         "startAsync": startAsync or is_long,
     }
     ctx.run_mutation(run["handler"], {"restarted": restarted})
+
+
+@mutation
+def stamp_version(ctx: MutationCtx, workflowId: str, version: int) -> None:  # noqa: N803
+    """Note that a run which has kept nothing begins with the newest version of its workflow."""
+    ctx.db.patch("workflows", get_run(ctx, workflowId)["_id"], {"version": version})
 
 
 def forget_step(ctx: MutationCtx, step: Row) -> None:
@@ -121,6 +128,8 @@ def _reset_run(ctx: MutationCtx, run: Row, undone: int, consumed: list[Row]) -> 
     drop_values(ctx, run, ("result",))
     gone = ("result", "result_aside", "finished_ms", "stuck", "wake_at_ms", "wake_job", "on_complete_error")
     changes: Row = dict.fromkeys(gone, UNSET)
+    if "patches" in run:
+        changes["patches"] = [marker for marker in run["patches"] if marker["resolution"] < undone]
     if undone == 0:
         drop_values(ctx, run, ("handler_log",))
         changes |= dict.fromkeys(("started_ms", "handler_log", "handler_log_aside"), UNSET)

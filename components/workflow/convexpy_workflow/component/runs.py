@@ -23,14 +23,20 @@ def status(ctx: QueryCtx, workflowId: str) -> dict[str, Any]:  # noqa: N803
     Returns:
         one of `{"type": "inProgress", "running": steps}` (the first hundred that run),
         `{"type": "completed", "result": value}`, `{"type": "failed", "error": text}`, `{"type": "canceled"}`,
-        `{"type": "stuck", "reason": text, "diff": …}`.
+        `{"type": "stuck", "reason": text, "diff": …, "changes": list}`.
 
     Raises:
         WorkflowNotFound, InvalidWorkflowId
     """
     run = get_run(ctx, workflowId)
     if run["state"] == "stuck":
-        return {"type": "stuck", "reason": run["stuck"]["text"], "diff": run["stuck"].get("diff")}
+        stuck = run["stuck"]
+        return {
+            "type": "stuck",
+            "reason": stuck["text"],
+            "diff": stuck.get("diff"),
+            "changes": stuck.get("changes", []),
+        }
     if run["state"] == "running":
         pending = ctx.db.query("steps").with_index("by_state", workflow=run["_id"], state="pending")
         return {"type": "inProgress", "running": _within_page(ctx, pending.take(RUNNING_STEPS_SHOWN_MAX), present_step)}

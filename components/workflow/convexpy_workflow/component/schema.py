@@ -56,13 +56,22 @@ schema = define_schema(
                 "handler_log": v.optional(v.array(v.string())),  # what the handler printed before its first news
                 "handler_log_aside": v.optional(v.id("large_values")),
                 "log_bytes": v.optional(v.number()),  # of all lines kept for the run: bounded
+                "version": v.optional(v.number()),  # of the workflow when the run was started; 1 if left out
+                "patches": v.optional(  # changes of the code that the run has taken, and when
+                    v.array(v.object({"name": v.string(), "resolution": v.number()}))
+                ),
+                "waves": v.optional(  # whose handler was still in memory, and whose was run again over the journal
+                    v.object({"resumed": v.number(), "replayed": v.number()})
+                ),
                 "runtime": v.string(),  # interpreter that recorded the journal, "cpython-3.11"
                 "on_complete": v.optional(v.string()),  # handle of the app's mutation that hears of the end
                 "context": v.optional(v.any()),  # for it
                 "context_aside": v.optional(v.id("large_values")),
                 "on_complete_error": v.optional(v.string()),
             }
-        ).index("by_name", ["name"]),
+        )
+        .index("by_name", ["name"])
+        .index("by_state", ["state", "name"]),
         # One row a step. Inserted and patched by `journal.commit_wave`, deleted by `lifecycle.cleanup`.
         "steps": define_table(
             {
