@@ -159,9 +159,10 @@ UPKEEP_RETRY_SECONDS = 30.0  # after an error of the database or the workers
 
 @dataclass(frozen=True)
 class FunctionLimits:
-    """Bounds of one query or mutation, nested calls included; `timeout_seconds` counts CPU time of user code.
+    """Bounds that a deployment may override, most of them of one query or mutation with its nested calls.
 
-    Source of the values: convex-backend crates/common/src/knobs.rs and docs production/state/limits.
+    `timeout_seconds` counts CPU time of user code. Source of the values: convex-backend crates/common/src/knobs.rs and
+    docs production/state/limits.
     """
 
     timeout_seconds: float = 1.0
@@ -176,6 +177,7 @@ class FunctionLimits:
     bytes_written: int = 16 * MIB
     functions_scheduled: int = 1000
     scheduled_args_bytes: int = 16 * MIB
+    tables: int = 10_000  # of a deployment, those of its components too; the catalog is in every worker's memory
 
     def override(self, values: Mapping[str, Any]) -> FunctionLimits:
         """Replace bounds by name.

@@ -123,8 +123,7 @@ class Scheduler:
         host = self._host
         usage = host.scheduled
         limits = host.transaction.limits
-        usage.functions += 1
-        if usage.functions > limits.functions_scheduled:
+        if usage.functions >= limits.functions_scheduled:
             raise LimitExceeded(
                 f"Too many functions scheduled by this mutation (limit: {limits.functions_scheduled}). Schedule one "
                 f"function that schedules the rest."
@@ -133,12 +132,13 @@ class Scheduler:
         context = normalize(context)
         check_value([lane, queue])
         args_bytes = size_of(arguments)
-        usage.args_bytes += args_bytes
-        if usage.args_bytes > limits.scheduled_args_bytes:
+        all_bytes = usage.args_bytes + args_bytes + (0 if context is None else size_of(context))
+        if all_bytes > limits.scheduled_args_bytes:
             raise LimitExceeded(
                 f"Too large total size of the arguments of scheduled functions from this mutation "
                 f"(limit: {limits.scheduled_args_bytes} bytes). Store large values in documents and pass their ids."
             )
+        usage.functions, usage.args_bytes = usage.functions + 1, all_bytes
         target = host.resolve_target(function, "schedule")
         if args_bytes > SCHEDULED_FUNCTION_ARGS_BYTES_WARN:
             host.warn(

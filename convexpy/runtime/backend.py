@@ -270,6 +270,8 @@ class RuntimeBackend:
         if reply.loss == "killed":
             is_deferred = True  # the on_complete of an action hangs: it becomes a row of its own
             reply, _ = await self._run_committing(make_call, prefer, is_staged)
+        if reply.log_lines:  # of the app's on_complete of an action
+            self._report_call("job", str(payload.get("job_id", name)), "Scheduler", reply)
         return self._system_result(reply)
 
     def _system_result(self, reply: Reply) -> Any:

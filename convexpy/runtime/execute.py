@@ -80,7 +80,7 @@ def _mutation(run: Run) -> Reply:
             return Reply(id=call.id, is_ok=True, value=recorded.value, recorded_ts=recorded.ts)
     value = run.invoke(locate_call(run, "mutation"), decode_arguments(call), is_top=True)
     encoded = encode_as(value, call.format)
-    if call.session is not None and transaction.documents_written:
+    if call.session is not None and transaction.has_written:
         record(transaction, call.session, encoded)
     return committing_reply(run, encoded)
 

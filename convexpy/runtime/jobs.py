@@ -22,8 +22,8 @@ from convexpy.functions.scheduling import Row, ScheduledUsage, completion_row, f
 from convexpy.runtime.execution import Run, job_hint
 from convexpy.runtime.failures import Failure, failure_of
 from convexpy.runtime.log_capture import lines_for_outcome
+from convexpy.runtime.transaction_limits import warn_near_limits
 from convexpy.transactions.system_tables import SCHEDULED_FUNCTIONS
-from convexpy.transactions.transaction import Usage
 from convexpy.values import decode_id, encode_json
 
 Outcome = dict[str, Any]
@@ -75,7 +75,12 @@ def complete(run: Run, internal_id: bytes, row: Row, outcome: Outcome, stored: R
     callback = row["on_complete"]
     savepoint = transaction.savepoint()
     marks = len(run.jobs), len(run.canceled_jobs)
-    transaction.usage, run.scheduled = Usage(), ScheduledUsage()
+    is_platforms = transaction.is_unlimited  # after an action: nothing of the app has run here yet
+    if not is_platforms:
+        warn_near_limits(run)  # of the function's own bounds; those of on_complete are apart
+    transaction.is_unlimited = False
+    transaction.restart_usage()
+    run.scheduled = ScheduledUsage()
     run.generation.restart_clock()
     try:
         if run.call.is_completion_deferred:
@@ -92,6 +97,8 @@ def complete(run: Run, internal_id: bytes, row: Row, outcome: Outcome, stored: R
             "ERROR", f"on_complete of {row['name']} failed, it will be tried again: {failure_of(error).message}"
         )
         run.jobs.append(job_hint(transaction.insert(SCHEDULED_FUNCTIONS, again), again))
+    finally:
+        transaction.is_unlimited = is_platforms
     transaction.delete(SCHEDULED_FUNCTIONS, internal_id, stored)
 
 

@@ -52,18 +52,21 @@ class ReadSet:
 
     def merged(self) -> Reads:
         """The whole set, ranges disjoint and in key order."""
+        ranges = [(start, end) for start, end in self._disjoint() if start < end]
+        return Reads([*self._points, *(self._tables - self._points)], ranges)
+
+    def _disjoint(self) -> list[tuple[bytes, bytes]]:
+        """Ranges that neither overlap nor touch, those among them that nothing was read of yet."""
         ranges: list[tuple[bytes, bytes]] = []
         for start, end in sorted((read.start, read.end) for read in self._ranges):
-            if start >= end:
-                continue
             if ranges and start <= ranges[-1][1]:
                 if end > ranges[-1][1]:
                     ranges[-1] = (ranges[-1][0], end)
             else:
                 ranges.append((start, end))
-        return Reads([*self._points, *(self._tables - self._points)], ranges)
+        return ranges
 
     @property
     def merged_count(self) -> int:
-        """Points and disjoint ranges, without tables."""
-        return len(self._points) + len(self.merged().ranges)
+        """Points and disjoint ranges, without tables. One that has just been opened counts."""
+        return len(self._points) + len(self._disjoint())

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from convexpy.errors import LimitExceeded
 from convexpy.storage.keys import ID_BYTES
 from convexpy.transactions.catalog import is_deleted, table_from_row
 from convexpy.transactions.catalog_entries import PendingSchema, TableInfo
@@ -51,6 +52,13 @@ def ensure_table(transaction: Transaction, namespace: int, name: str) -> TableIn
     found = find_table(transaction, namespace, name)
     if found is not None:
         return found
+    most = transaction.limits.tables
+    known = transaction.catalog.by_name
+    if len(known) + sum(key not in known for key in transaction.new_tables) >= most:
+        raise LimitExceeded(
+            f"Too many tables in this deployment (limit: {most}), so {name!r} was not created. Delete one that no "
+            f"schema needs: POST /api/delete_tables."
+        )
     keyspace = _next(transaction, "by_keyspace", "keyspace", FIRST_USER_KEYSPACE)
     index_keyspace = next_index_keyspace(transaction)
     number = FIRST_USER_TABLE_NUMBER

@@ -97,23 +97,24 @@ class Transaction:
         if packed is None:
             return None
         if not table.is_system:
+            if not self.is_unlimited:
+                self._check_read_limits(len(packed))
             usage = self.usage
             usage.documents_read += 1
             usage.bytes_read += len(packed)
-            if not self.is_unlimited:
-                self._check_read_limits()
         document: Document = unpack(packed)
         return document
 
-    def _check_read_limits(self) -> None:
+    def _check_read_limits(self, size: int) -> None:
+        """Refuse to read one document more."""
         limits, usage = self.limits, self.usage
-        if usage.documents_read > limits.documents_read:
+        if usage.documents_read >= limits.documents_read:
             raise LimitExceeded(
                 f"Too many documents read in a single function execution (limit: {limits.documents_read}). "
                 f"Consider using smaller limits in your queries, paginating your queries, or using indexed queries "
                 f"with a selective index range expression."
             )
-        if usage.bytes_read > limits.bytes_read:
+        if usage.bytes_read + size > limits.bytes_read:
             raise LimitExceeded(
                 f"Too many bytes read in a single function execution (limit: {limits.bytes_read} bytes). "
                 f"Consider using smaller limits in your queries, paginating your queries, or using indexed queries "
@@ -261,8 +262,8 @@ class Transaction:
         """Remove a document; `before`: see `replace`."""
         self._record_catalog_read(table)
         stored = self._stored_version(table, internal_id, before)
+        self._check_write_limits(table, 0)
         self._writes.put(table, internal_id, stored, ABSENT)
-        self._check_write_limits()
 
     def _write(self, table: TableInfo, internal_id: bytes, document: Document, before: Document | None) -> None:
         self._record_catalog_read(table)
@@ -274,8 +275,8 @@ class Transaction:
         if current.packed == packed:
             return
         like = None if before is None or current.packed is None else (current, before)
+        self._check_write_limits(table, len(packed))
         self._writes.put(table, internal_id, stored, version_of(table, internal_id, packed, document, like))
-        self._check_write_limits()
 
     def _record_catalog_read(self, table: TableInfo) -> None:
         # A change of its schema or indexes, and its deletion, touch this row, so they conflict with whoever uses it.
@@ -294,16 +295,17 @@ class Transaction:
         packed = raw[8:]
         return version_of(table, internal_id, packed, unpack(packed) if fields is None else fields)
 
-    def _check_write_limits(self) -> None:
-        if self.is_unlimited:
+    def _check_write_limits(self, table: TableInfo, size: int) -> None:
+        """Refuse one write more, before it is made: a function that catches the error has not got round the bound."""
+        if self.is_unlimited or table.is_system:
             return
         limits, writes = self.limits, self._writes
-        if writes.documents_written > limits.documents_written:
+        if writes.documents_written >= limits.documents_written:
             raise LimitExceeded(
                 f"Too many writes in a single function execution (limit: {limits.documents_written}). "
                 f"Split the work over several mutations, for example with ctx.scheduler.run_after(0, …)."
             )
-        if writes.bytes_written > limits.bytes_written:
+        if writes.bytes_written + size > limits.bytes_written:
             raise LimitExceeded(
                 f"Too many bytes written in a single function execution (limit: {limits.bytes_written} bytes). "
                 f"Split the work over several mutations, for example with ctx.scheduler.run_after(0, …)."
@@ -376,6 +378,16 @@ class Transaction:
         """Take back the writes after a savepoint; what was read stays read."""
         self._writes.rollback(savepoint[0])
         self.new_tables = savepoint[1]
+
+    @property
+    def has_written(self) -> bool:
+        """Whether anything is written and not taken back, be it a row of the platform."""
+        return len(self._writes) > 0
+
+    def restart_usage(self) -> None:
+        """Begin with nothing used, for another function of the same transaction."""
+        self.usage = Usage()
+        self._writes.restart_count()
 
     @property
     def documents_written(self) -> int:

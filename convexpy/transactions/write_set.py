@@ -88,6 +88,10 @@ class WriteSet:
         self.bytes_written = 0
         self.documents_written = 0
 
+    def __len__(self) -> int:
+        """Documents that are written, those of the platform too."""
+        return len(self._pending)
+
     def pending(self, key: bytes) -> PendingDocument | None:
         """The pending state of one document, if this transaction has written it."""
         return self._pending.get(key)
@@ -104,8 +108,17 @@ class WriteSet:
             document.is_rewritten = True
         self._replace_entries(document, new, was_pending=self._undo[-1][1] is not None)
         self.writes_so_far += 1
-        self.documents_written += 1
-        self.bytes_written += len(new.packed or b"")
+        self._count(document, 1)
+
+    def _count(self, document: PendingDocument, times: int) -> None:
+        """Rows of the platform's tables are bounded by what they stand for; functions are not charged for them."""
+        if not document.table.is_system:
+            self.documents_written += times
+            self.bytes_written += times * len(document.current.packed or b"")
+
+    def restart_count(self) -> None:
+        """Count anew: another function of the same transaction has bounds of its own."""
+        self.documents_written = self.bytes_written = 0
 
     def _replace_entries(self, document: PendingDocument, new: Version, was_pending: bool) -> None:
         if was_pending:
@@ -147,8 +160,7 @@ class WriteSet:
         while len(self._undo) > savepoint:
             key, previous = self._undo.pop()
             document = self._pending[key]
-            self.documents_written -= 1
-            self.bytes_written -= len(document.current.packed or b"")
+            self._count(document, -1)
             if previous is None:
                 for keyspace, entry in document.current.entries.items():
                     ordered = self._entries[keyspace]

@@ -14,6 +14,7 @@ from convexpy import (
     action,
     create_function_handle,
     internal,
+    internal_action,
     internal_mutation,
     internal_query,
     mutation,
@@ -58,6 +59,26 @@ def add_and_return(ctx: MutationCtx, name: Any) -> Any:
 @mutation(args={})
 def add(ctx: MutationCtx) -> str:
     return ctx.db.insert("notes", {"name": "added"})
+
+
+def add_many(ctx: MutationCtx, count: int) -> None:
+    for _ in range(count):
+        ctx.db.insert("notes", {"name": "one of many"})
+
+
+@internal_mutation
+def add_five(ctx: MutationCtx, **outcome: Any) -> None:
+    add_many(ctx, 5)
+
+
+@internal_mutation
+def add_six(ctx: MutationCtx, **outcome: Any) -> None:
+    add_many(ctx, 6)
+
+
+@internal_action(args={})
+async def act(ctx: ActionCtx) -> None:
+    """Leaves nothing behind."""
 
 
 @query(args={})
