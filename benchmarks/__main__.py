@@ -1,4 +1,4 @@
-"""Prints one table. `python -m benchmarks [mutations] [push] [idle] [big_pushes] [workflows]`; without names, all.
+"""Prints one table. `python -m benchmarks [question …]`; the questions are below, and without one all are measured.
 
 BENCH_RUNS (3) and BENCH_SECONDS (2) make it longer, BENCH_TMP chooses the disk.
 """
@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 
-from benchmarks import big_pushes, idle, mutations, push, stages, workflows
+from benchmarks import big_pushes, idle, mutations, push, sleeping_workflows, stages, workflow_growth, workflows
 from benchmarks.common import RUNS, SECONDS, allow_many_connections, busy_percent, table
 
 QUESTIONS = {
@@ -18,6 +18,8 @@ QUESTIONS = {
     "idle": idle.measure,
     "big_pushes": big_pushes.measure,
     "workflows": workflows.measure,
+    "workflow_growth": workflow_growth.measure,
+    "sleeping_workflows": sleeping_workflows.measure,
     "stages": stages.measure,
 }
 

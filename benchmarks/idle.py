@@ -33,7 +33,7 @@ def measure() -> list[Figure]:
 
 async def _idle(server: Server) -> tuple[float, float, float]:
     """KiB before, KiB with all connections, and how busy the server's processes are then."""
-    before = _pss_kib(server.pid)
+    before = pss_kib(server.pid)
     clients = await connect(server.url, CONNECTIONS)
     missing, everyone = CONNECTIONS, asyncio.get_running_loop().create_future()
 
@@ -46,10 +46,10 @@ async def _idle(server: Server) -> tuple[float, float, float]:
     for number, client in enumerate(clients):
         client.subscribe("notes:topic", {"name": f"topic {number}"}, answered)
     await everyone
-    after = _pss_kib(server.pid)
-    ticks = _cpu_ticks(server.pid)
+    after = pss_kib(server.pid)
+    ticks = cpu_ticks(server.pid)
     await asyncio.sleep(IDLE_SECONDS)
-    busy_seconds = (_cpu_ticks(server.pid) - ticks) / os.sysconf("SC_CLK_TCK")
+    busy_seconds = (cpu_ticks(server.pid) - ticks) / os.sysconf("SC_CLK_TCK")
     for client in clients:
         client.close()
     return before, after, 100 * busy_seconds / IDLE_SECONDS
@@ -64,7 +64,7 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def _pss_kib(pid: int) -> float:
+def pss_kib(pid: int) -> float:
     """Private and shared memory, without mapped files: the database's pages belong to the page cache."""
     total = 0
     for member in _family(pid):
@@ -74,7 +74,7 @@ def _pss_kib(pid: int) -> float:
     return total
 
 
-def _cpu_ticks(pid: int) -> int:
+def cpu_ticks(pid: int) -> int:
     """User and system time of all processes so far."""
     total = 0
     for member in _family(pid):

@@ -1,6 +1,7 @@
 """Workflows whose steps do nothing."""
 
 import asyncio
+from datetime import timedelta
 
 from convexpy_workflow import Step, WorkflowManager
 
@@ -31,6 +32,48 @@ async def ten(step: Step) -> None:
 async def wide(step: Step) -> None:
     """Ten steps at once."""
     await asyncio.gather(*(step.run_mutation(internal.flows.nothing, {}) for _ in range(10)))
+
+
+@workflow.define
+async def count(step: Step, steps: float) -> None:
+    """Steps one after the other, then a wait, then one more."""
+    for _ in range(int(steps)):
+        await step.run_mutation(internal.flows.nothing, {})
+    await step.await_event("go on")
+    await step.run_mutation(internal.flows.nothing, {})
+
+
+@workflow.define(args={})
+async def sleepy(step: Step) -> None:
+    """Sleeps for a month."""
+    await step.sleep(timedelta(days=30))
+
+
+@mutation
+def begin_counting(ctx: MutationCtx, steps: float) -> str:
+    """Start a `count`."""
+    started: str = workflow.start(ctx, internal.flows.count, {"steps": steps})
+    return started
+
+
+@mutation
+def begin_sleeping(ctx: MutationCtx, count: float) -> None:
+    """Start that many that sleep."""
+    for _ in range(int(count)):
+        workflow.start(ctx, internal.flows.sleepy, {})
+
+
+@mutation
+def go_on(ctx: MutationCtx, workflow_id: str) -> None:
+    """Let a `count` do its last step."""
+    workflow.send_event(ctx, "go on", workflow_id=workflow_id)
+
+
+@query
+def waits(ctx: QueryCtx, workflow_id: str) -> bool:
+    """Whether a `count` has come to its wait."""
+    running = workflow.status(ctx, workflow_id).get("running", [])
+    return any(step["kind"] == "event" for step in running)
 
 
 FLOWS = {"one": internal.flows.one, "ten": internal.flows.ten, "wide": internal.flows.wide}
