@@ -1,4 +1,4 @@
-"""News of a step that comes from outside the app's scheduler: an event that was sent to the run.
+"""News of a step that comes from outside the app's scheduler: an event that was sent, a child run that has ended.
 
 The component tells the handler's mutation of it (`arrive`), which schedules a job for the run's next wave. The job
 reads the outcome (`arrived`) and hands it to its own completion, which runs the wave: so a wave that fails is owed and
@@ -40,7 +40,8 @@ def schedule_arrival(ctx: MutationCtx, definition: Definition, arrival: dict[str
     """Schedule the wave that takes a step's news.
 
     Args:
-        arrival: `{workflowId, position, epoch}`.
+        arrival: `{workflowId, position, epoch}`, and the `outcome` itself unless it is an event's, which may yet go to
+            another step.
     """
     address = {name: arrival[name] for name in ("workflowId", "position", "epoch")}
     own = definition.mutation
@@ -51,6 +52,8 @@ def schedule_arrival(ctx: MutationCtx, definition: Definition, arrival: dict[str
 
 def read_arrival(ctx: MutationCtx, definition: Definition, arrival: dict[str, Any]) -> Any:
     """Give the fields of the outcome that a step waits for; None if it does not wait any more."""
+    if "outcome" in arrival:
+        return arrival["outcome"]
     address = {"workflowId": arrival["workflowId"], "position": arrival["position"]}
     return ctx.run_query(definition.component.events.arrived, address)
 

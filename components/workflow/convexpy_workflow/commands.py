@@ -91,6 +91,7 @@ class StartStep:
         is_named: `name` was given by the user; then a moved function (another path) still fits the journal.
         delay_ms: wait before the function starts.
         duration_ms: length of a sleep, None for others.
+        on_parent_cancel: "abandon" for a child run that outlives this one, else None.
         retry: the policy of an action in plain data, None without.
     """
 
@@ -105,13 +106,19 @@ class StartStep:
     delay_ms: int = 0
     duration_ms: int | None = None
     retry: dict[str, Any] | None = None
+    on_parent_cancel: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CancelStep:
-    """Withdraw a step that was started: nobody in the handler waits for it any more."""
+    """Withdraw a step that was started: nobody in the handler waits for it any more.
+
+    Args:
+        at_end: the handler did not give it up but ended.
+    """
 
     position: int
+    at_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)

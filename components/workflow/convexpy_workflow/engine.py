@@ -251,7 +251,7 @@ class Engine:
             self.warnings.append(
                 f"Step {position} ({command.name}) was still running when the handler ended: withdrawn."
             )
-            self._commands.append(CancelStep(position))
+            self._commands.append(CancelStep(position, at_end=True))
         self._commands.append(Finish(self.outcome))
         commands, self._commands = self._commands, []
         self.close()

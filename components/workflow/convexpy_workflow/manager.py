@@ -2,13 +2,15 @@
 
 A definition registers one internal mutation of the app, under the handler's own name, which takes these shapes:
 
+    {args, parent, delayMs}                      a step of another run: make a child run, which begins later
     {args, startAsync?, onComplete?, context?}   a direct call: make a run, and run its first wave unless startAsync
     {context, outcome, job_id}                   the scheduler: a step's job has its outcome
     {slept: {…}}                                 the scheduler: a step's sleep is over
     {poll: {…}}                                  the scheduler: a timer of the handler is due, or the run shall begin
     {query: {function, args}}                    the scheduler: run the query of a step
-    {arrive: {…}}                                the component: an event was sent to a step that waits for it
+    {arrive: {…}}                                the component: a step has its event, or its child run has ended
     {arrived: {…}}                               the scheduler: read it, for the wave that takes it
+    {endChild: {…}}                              the component: the run's parent has given it up
     {canceled: {…}}                              the component: the run was ended; end what belongs to the app
     {restarted: {…}}                             the component: the run goes on from one of its steps
     {checked: value}                             a wave: validate the handler's result, which the platform does with
@@ -33,6 +35,7 @@ from convexpy import (
 )
 from convexpy_workflow.app_values import bounded, step_name, storable
 from convexpy_workflow.arrivals import outcome_of_arrival, read_arrival, schedule_arrival, sent_outcome
+from convexpy_workflow.beginning import begin_child
 from convexpy_workflow.commands import Failure, Outcome, Success
 from convexpy_workflow.definition import Definition, Handler, OnMismatch, definition_of, replayer_name
 from convexpy_workflow.dry_run import check_run
@@ -190,8 +193,10 @@ class WorkflowManager:
         """Tell how a run is doing; in a query, live.
 
         Returns:
-            one of `{"type": "inProgress", "running": steps}`, `{"type": "completed", "result": value}`,
+            one of `{"type": "inProgress", "running": steps, "waiting": …}`, `{"type": "completed", "result": value}`,
             `{"type": "failed", "error": text}`, `{"type": "canceled"}`, `{"type": "stuck", "reason": …, "diff": …}`.
+
+            `waiting` are those of the running steps that wait for an event or for a child run, with its state.
 
         Raises:
             WorkflowNotFound, InvalidWorkflowId
@@ -344,7 +349,7 @@ class WorkflowManager:
 
 _OTHER_FIELDS = (
     *("onComplete", "context", "outcome", "job_id", "slept", "poll", "query"),
-    *("arrive", "arrived", "canceled", "restarted"),
+    *("arrive", "arrived", "endChild", "parent", "delayMs", "canceled", "restarted"),
 )
 _USAGE = "When calling it directly, use '{ args: { ...your workflow args } }'"
 
@@ -395,6 +400,8 @@ def _dispatch(ctx: MutationCtx, definition: Definition, fields: dict[str, Any]) 
             return schedule_arrival(ctx, definition, arrival)
         case {"arrived": arrival}:
             return read_arrival(ctx, definition, arrival)
+        case {"endChild": ask}:
+            return ctx.run_mutation(definition.component.lifecycle.end_child, ask)
         case {"canceled": canceled}:
             return _end_canceled(ctx, definition, canceled)
         case {"restarted": restarted}:
@@ -406,7 +413,7 @@ def _dispatch(ctx: MutationCtx, definition: Definition, fields: dict[str, Any]) 
     raise WorkflowError(f"Invalid arguments for workflow: {_USAGE}")
 
 
-def _begin(ctx: MutationCtx, definition: Definition, args: dict[str, Any], fields: dict[str, Any]) -> str:
+def _begin(ctx: MutationCtx, definition: Definition, args: dict[str, Any], fields: dict[str, Any]) -> Any:
     handle = create_function_handle(definition.mutation)
     args = storable(args, "Workflow arguments")
     run: dict[str, Any] = {
@@ -420,6 +427,8 @@ def _begin(ctx: MutationCtx, definition: Definition, args: dict[str, Any], field
     if "onComplete" in fields:
         run["onComplete"] = fields["onComplete"]
         run["context"] = storable(fields.get("context"), "The context of on_complete")
+    if "parent" in fields:
+        return begin_child(ctx, definition, run | {"parent": fields["parent"]}, fields["delayMs"])
     workflow_id = str(ctx.run_mutation(definition.component.journal.create, run))
     if fields.get("startAsync"):
         poll = {"workflowId": workflow_id, "epoch": 0, "isWake": False}

@@ -32,6 +32,7 @@ def step_to_fields(step: StartStep) -> Fields:
         "delay_ms": step.delay_ms or None,
         "duration_ms": step.duration_ms,
         "retry": step.retry,
+        "on_parent_cancel": step.on_parent_cancel,
     }
     return fields | {name: value for name, value in optional.items() if value is not None}
 
@@ -50,6 +51,7 @@ def step_from_fields(row: Fields) -> StartStep:
         delay_ms=int(row.get("delay_ms", 0)),
         duration_ms=row.get("duration_ms"),
         retry=row.get("retry"),
+        on_parent_cancel=row.get("on_parent_cancel"),
     )
 
 

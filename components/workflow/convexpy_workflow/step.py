@@ -10,7 +10,7 @@ import random
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from convexpy_workflow.commands import StartStep, StepKind
 from convexpy_workflow.engine import Engine
@@ -206,6 +206,42 @@ class Step:
         chosen = choose_retry(self._retry if retry is None else retry, self._default_retry, self._is_retry_default)
         return await self._run("action", function, args, name, False, unstable_args, run_after, run_at, chosen)
 
+    async def run_workflow(
+        self,
+        workflow: Any,
+        args: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        unstable_args: bool | None = None,
+        run_after: timedelta | float | None = None,
+        run_at: datetime | None = None,
+        on_parent_cancel: Literal["cancel", "abandon"] = "cancel",
+    ) -> Any:
+        """Run another workflow as a step. It is a run of its own, with a journal, status and steps of its own.
+
+        A child that this handler gives up (a timeout, a lost race) is canceled, with its own children. A child that is
+        canceled or fails does not touch this run but by what it raises here.
+
+        Args:
+            workflow: what `define` made, a reference to it, or a function handle of one of another component.
+            on_parent_cancel: what becomes of the child if this run ends first: "cancel", or "abandon" to let it go on.
+
+        Returns:
+            what its handler returned.
+
+        Raises:
+            StepFailed: it failed; the text is its failure's.
+            StepCanceled: it was canceled.
+
+        Other arguments: as `run_mutation`.
+        """
+        if on_parent_cancel not in ("cancel", "abandon"):
+            raise ValueError(f'on_parent_cancel is "cancel" or "abandon", not {on_parent_cancel!r}.')
+        return await self._run(
+            *("workflow", workflow, args, name, False, unstable_args, run_after, run_at, None),
+            on_parent_cancel=None if on_parent_cancel == "cancel" else on_parent_cancel,
+        )
+
     async def sleep(self, duration: timedelta | float, *, name: str = "sleep") -> None:
         """Wait, over restarts too. Unlike `asyncio.sleep` it is a step, so the timeline shows it.
 
@@ -274,6 +310,7 @@ class Step:
         run_after: timedelta | float | None,
         run_at: datetime | None,
         retry: Retry | None,
+        on_parent_cancel: str | None = None,
     ) -> Any:
         self._engine.check_inside()
         if run_after is not None and run_at is not None:
@@ -300,6 +337,7 @@ class Step:
                 has_unstable_args=self._unstable_args if unstable_args is None else unstable_args,
                 delay_ms=delay_ms,
                 retry=None if retry is None else retry.to_fields(),
+                on_parent_cancel=on_parent_cancel,
             )
 
         return await self._engine.run_step(make)

@@ -279,8 +279,8 @@ class Wave:
                     self._started[position] = row
                     self._commands[position] = command
                     new.append(command)
-                case CancelStep(position):
-                    self._withdraw(position, number)
+                case CancelStep(position, at_end):
+                    self._withdraw(position, number, at_end)
                 case Finish():
                     pass  # the engine keeps the outcome
         others = engine.pending_count - len(new)
@@ -300,15 +300,15 @@ class Wave:
         fields: dict[str, Any] = {"replaces": kept["_id"]}
         if kept["state"] != "done" or not is_same_step(step_from_fields(kept), command):
             return fields
-        names = ("state", "outcome", "started_ms", "completed_ms", "attempts", "event")
+        names = ("state", "outcome", "started_ms", "completed_ms", "attempts", "event", "child", "child_handler")
         return fields | {name: kept[name] for name in names if name in kept}
 
-    def _withdraw(self, position: int, number: int) -> None:
+    def _withdraw(self, position: int, number: int, at_end: bool) -> None:
         row = self._started.get(position)
         if row is None:
-            self._withdrawn.append({"position": position, "withdrawn": number})
+            self._withdrawn.append({"position": position, "withdrawn": number, "at_end": at_end})
             return
-        row |= {"state": "canceled", "withdrawn": number, "completed_ms": self._now_ms}
+        row |= {"state": "canceled", "withdrawn": number, "completed_ms": self._now_ms, "at_end": at_end}
         if "job" in row:
             self._ctx.scheduler.cancel(row.pop("job"))
 
@@ -375,7 +375,7 @@ class Wave:
             changes |= {"state": "stuck", "stuck": describe_stuck(stalled) | {"since_ms": self._now_ms}}
         if outcome is not None:
             for position in engine.pending_positions:
-                self._withdraw(position, self._wave - 1)
+                self._withdraw(position, self._wave - 1, at_end=True)
             changes |= self._ending(outcome)
         changes |= self._wake_changes(None if outcome is not None else engine.wake_at_ms, outcome is not None)
         self._write(changes)

@@ -21,7 +21,11 @@ class FlowDeployment(TestBackend):
 
     def start(self, flow: str, args: dict[str, Any] | None = None, **options: Any) -> str:
         """Start a run of `flows:{flow}`; what it schedules waits for `advance`."""
-        run: str = self.mutation("flows:start", {"flow": flow, "args": args or {}, "options": options})
+        return self.start_path(f"flows:{flow}", args, **options)
+
+    def start_path(self, path: str, args: dict[str, Any] | None = None, **options: Any) -> str:
+        """The same for a workflow of another module."""
+        run: str = self.mutation("flows:start", {"flow": path, "args": args or {}, "options": options})
         return run
 
     def result(self, flow: str, args: dict[str, Any] | None = None) -> Any:

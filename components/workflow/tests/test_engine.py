@@ -158,7 +158,7 @@ def test_steps_nobody_awaits_are_withdrawn_when_the_handler_returns() -> None:
     assert names(run) == ["app:f", "app:forgotten"]
     run.resolve(0)
 
-    assert run.commands[-2:] == [CancelStep(1), Finish(Success(False))]
+    assert run.commands[-2:] == [CancelStep(1, at_end=True), Finish(Success(False))]
     assert run.engine.warnings == ["Step 1 (app:forgotten) was still running when the handler ended: withdrawn."]
 
 

@@ -80,7 +80,7 @@ def test_restart_while_running_is_refused(deployment: FlowDeployment) -> None:
 def test_restart_with_start_async_runs_the_handler_later(deployment: FlowDeployment, ended: str) -> None:
     restart(deployment, ended, from_=0, start_async=True)
     assert deployment.rows("steps") == []
-    assert deployment.status(ended) == {"type": "inProgress", "running": []}
+    assert deployment.status(ended) == {"type": "inProgress", "running": [], "waiting": []}
     deployment.advance()
 
     assert deployment.status(ended)["result"] == 14

@@ -26,7 +26,7 @@ def test_a_run_starts_in_its_callers_transaction_and_ends_with_a_value(deploymen
 def test_start_async_only_inserts_the_run(deployment: FlowDeployment) -> None:
     run = deployment.start("sums", {"amounts": [1]}, start_async=True)
 
-    assert deployment.status(run) == {"type": "inProgress", "running": []}
+    assert deployment.status(run) == {"type": "inProgress", "running": [], "waiting": []}
     assert deployment.printed() == []
     deployment.advance()
     assert deployment.status(run)["type"] == "completed"

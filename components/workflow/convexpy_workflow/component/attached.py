@@ -1,15 +1,16 @@
-"""What hangs on a step besides its own row: the event that it waits for."""
+"""What hangs on a step besides its own row: the event that it waits for, the child run that it has started."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from convexpy import UNSET, MutationCtx, mutation
+from convexpy_workflow.component.children import cancel_children, delete_children, ends_with_parent
 from convexpy_workflow.component.events import consume, delete, release
 from convexpy_workflow.component.rows import find_step, get_run
 
 Row = dict[str, Any]
-ATTACHED_FIELDS = ("event",)
+ATTACHED_FIELDS = ("event", "child", "child_handler")
 
 
 def settle_attached(ctx: MutationCtx, step: Row) -> None:
@@ -19,12 +20,15 @@ def settle_attached(ctx: MutationCtx, step: Row) -> None:
 
 
 def release_attached(ctx: MutationCtx, run: Row, steps: list[Row], is_over: bool) -> None:
-    """The steps were given up: their events go back.
+    """The steps were given up: their events go back, their child runs are canceled.
 
     Args:
+        steps: `at_end` is set in those that were given up because the run has ended.
         is_over: the run has ended with this commit.
     """
     release(ctx, run, [step["event"] for step in steps if "event" in step], is_over)
+    given_up = (step for step in steps if "child" in step)
+    cancel_children(ctx, [step for step in given_up if not step.get("at_end") or ends_with_parent(step)])
 
 
 def detach(ctx: MutationCtx, run: Row, step: Row) -> Row:
@@ -37,14 +41,16 @@ def detach(ctx: MutationCtx, run: Row, step: Row) -> Row:
     return dict.fromkeys(ATTACHED_FIELDS, UNSET)
 
 
-def delete_attached(ctx: MutationCtx, step: Row) -> None:
-    """The step's row is being deleted, and with it all that hangs on it.
+def delete_attached(ctx: MutationCtx, steps: list[Row]) -> None:
+    """The rows of these steps are being deleted, and with them all that hangs on them.
 
     Args:
-        step: the row, or those of its `ATTACHED_FIELDS` that are to go.
+        steps: their rows, or those of their `ATTACHED_FIELDS` that are to go.
     """
-    if "event" in step:
-        delete(ctx, step["event"])
+    for step in steps:
+        if "event" in step:
+            delete(ctx, step["event"])
+    delete_children(ctx, [step for step in steps if "child" in step])
 
 
 @mutation

@@ -16,6 +16,7 @@ from typing import Any
 
 from convexpy import UNSET, MutationCtx, QueryCtx, mutation, query, size_of
 from convexpy_workflow.component.attached import ATTACHED_FIELDS, delete_attached, release_attached, settle_attached
+from convexpy_workflow.component.children import tell_parent
 from convexpy_workflow.component.large_values import (
     RUN_VALUE_BYTES_MAX,
     drop_values,
@@ -41,8 +42,13 @@ def create(
     onComplete: str | None = None,  # noqa: N803  (wire spelling)
     context: Any = None,
     version: int = 1,
+    parent: Any = None,
 ) -> str:
-    """Insert a run that has not consumed anything yet; returns its id."""
+    """Insert a run that has not consumed anything yet; returns its id.
+
+    Args:
+        parent: `{workflowId, position, epoch, handler}` of the step that it is, None for a run of nobody.
+    """
     run = {
         "name": name,
         "handler": handler,
@@ -57,6 +63,8 @@ def create(
     }
     if version != 1:
         run["version"] = version
+    if parent is not None:
+        run["parent"] = parent
     values = {"args": args}
     if onComplete is not None:
         run["on_complete"] = onComplete
@@ -130,7 +138,7 @@ def commit_wave(
         changes: fields of the run's row; None removes one.
         started: fields of new steps; `replaces` names the row of a kept one that the handler has asked for again.
         settled: `{"position", …fields}` of steps that got an outcome.
-        withdrawn: `{"position", "withdrawn"}` of steps that the handler gave up.
+        withdrawn: `{"position", "withdrawn", "at_end"}` of steps that the handler gave up, or left when it ended.
         timers: fields of fired timers.
         dropped: ids of steps that a restart kept and that the handler did not ask for again before it ended.
 
@@ -144,6 +152,7 @@ def commit_wave(
     bytes_max = step_value_bytes_max(run["journal_bytes"])
     given_up: list[dict[str, Any]] = []
     for step in started:
+        is_at_end = step.pop("at_end", False)
         row = ctx.db.get("steps", step["replaces"]) if "replaces" in step else None
         fields = logs.keep(step, logged=step.get("resolved", wave), row=row)
         fields = {**_with_large_aside(ctx, workflow_id, fields, bytes_max), "workflow": workflow_id}
@@ -154,7 +163,7 @@ def commit_wave(
         if step["state"] == "done":
             settle_attached(ctx, step)
         elif step["state"] == "canceled":
-            given_up.append(step)
+            given_up.append(step | {"at_end": is_at_end})
     for patch in settled:
         fields = dict(patch)
         row = find_step(ctx, workflow_id, fields.pop("position"))
@@ -168,17 +177,25 @@ def commit_wave(
         if "resolved" in fields:
             settle_attached(ctx, row)
     jobs: list[str] = []
+    deleted = []
     for row, patch in zip(_pending_steps(ctx, workflow_id, withdrawn), withdrawn, strict=True):
         fields = {"state": "canceled", "withdrawn": patch["withdrawn"], "completed_ms": ctx.now_ms()}
         ctx.db.patch("steps", row["_id"], fields)
-        given_up.append(row)
+        given_up.append(row | {"at_end": patch.get("at_end", False)})
         if "job" in row:
             jobs.append(row["job"])
+    if "result" in changes:
+        # The run fails, and its handler could not be asked for what it gives up.
+        for row in ctx.db.query("steps").with_index("by_state", workflow=workflow_id, state="pending").collect():
+            ctx.db.patch("steps", row["_id"], {"state": "canceled", "completed_ms": ctx.now_ms()})
+            given_up.append(row | {"at_end": True})
+            if "job" in row:
+                jobs.append(row["job"])
     for step_id in dropped or ():
         kept = ctx.db.get("steps", step_id)
         assert kept is not None, "the wave has just loaded it"
         drop_values(ctx, kept)
-        delete_attached(ctx, kept)
+        deleted.append(kept)
         ctx.db.delete("steps", step_id)
     for timer in timers:
         ctx.db.insert("timers", {**logs.keep(timer, timer["resolution"]), "workflow": workflow_id})
@@ -193,6 +210,9 @@ def commit_wave(
         fields["log_bytes"] = logs.log_bytes
     ctx.db.patch("workflows", workflow_id, fields)
     release_attached(ctx, run, given_up, is_over="result" in changes)
+    delete_attached(ctx, deleted)
+    if "result" in changes:
+        tell_parent(ctx, run, changes["result"])
     return jobs
 
 
@@ -207,7 +227,7 @@ def _replace_kept(ctx: MutationCtx, row: dict[str, Any], fields: dict[str, Any])
     drop_values(ctx, row, ("args", "outcome", "handler_log"))
     if row["name"] != new["name"]:
         drop_values(ctx, row, ("logs",))
-    delete_attached(ctx, {name: row[name] for name in ATTACHED_FIELDS if name in row and new.get(name) != row[name]})
+    delete_attached(ctx, [{name: row[name] for name in ATTACHED_FIELDS if name in row and new.get(name) != row[name]}])
     ctx.db.replace("steps", row["_id"], new)
 
 

@@ -6,9 +6,19 @@ mutation, through the handle that the run's row keeps; both are one transaction.
 
 from __future__ import annotations
 
-from convexpy import UNSET, MutationCtx, internal_mutation, mutation, size_of
-from convexpy_workflow.component.attached import release_attached
-from convexpy_workflow.component.rows import callback_of, find_run, get_run
+from collections.abc import Iterator
+from typing import Any
+
+from convexpy import MutationCtx, internal_mutation, mutation, size_of
+from convexpy_workflow.component.children import (
+    cancel_children,
+    delete_children,
+    end_run,
+    ends_with_parent,
+    find_child,
+    tell_parent,
+)
+from convexpy_workflow.component.rows import find_run, get_run
 from convexpy_workflow.errors import WorkflowNotRunning, shorten
 
 # Far below what one transaction may read and write.
@@ -23,7 +33,8 @@ FAIL_TEXT_CHARS_MAX = 1_000  # a run's row, which holds it, is written and read 
 def cancel(ctx: MutationCtx, workflowId: str) -> None:  # noqa: N803
     """End a run at once as canceled: pending steps are closed, their jobs canceled, later outcomes are stale.
 
-    An action that runs is not interrupted; its result is dropped.
+    An action that runs is not interrupted; its result is dropped. Child runs are canceled too, unless they were started
+    to outlive the run; see `children.cancel_children`.
 
     Raises:
         WorkflowNotFound, WorkflowNotRunning, InvalidWorkflowId
@@ -45,20 +56,9 @@ def _end(ctx: MutationCtx, workflow_id: str, result: dict[str, str]) -> None:
     run = get_run(ctx, workflow_id)
     if run["state"] == "done":
         raise WorkflowNotRunning(workflow_id)
-    jobs = [run["wake_job"]] if "wake_job" in run else []
-    pending = []
-    for step in ctx.db.query("steps").with_index("by_state", workflow=run["_id"], state="pending").collect():
-        ctx.db.patch("steps", step["_id"], {"state": "canceled", "completed_ms": ctx.now_ms()})
-        if "job" in step:
-            jobs.append(step["job"])
-        pending.append(step)
-    fields = {"state": "done", "result": result, "epoch": run["epoch"] + 1, "finished_ms": ctx.now_ms(), "stuck": UNSET}
-    ctx.db.patch("workflows", run["_id"], fields)
-    release_attached(ctx, run, pending, is_over=True)
-    ctx.run_mutation(
-        run["handler"],
-        {"canceled": {"workflowId": run["_id"], "jobs": jobs, "onComplete": callback_of(ctx, run), "result": result}},
-    )
+    pending = end_run(ctx, run, result)
+    cancel_children(ctx, filter(ends_with_parent, pending))
+    tell_parent(ctx, run, result)
 
 
 @mutation
@@ -76,7 +76,7 @@ def resume(ctx: MutationCtx, workflowId: str) -> None:  # noqa: N803
 
 @mutation
 def cleanup(ctx: MutationCtx, workflowId: str, force: bool = False) -> bool:  # noqa: N803
-    """Delete a finished run and its journal; the journal goes in several commits if it is long.
+    """Delete a finished run, its journal and its child runs; a long journal goes in several commits.
 
     Args:
         force: cancel it first if it still runs.
@@ -97,6 +97,19 @@ def cleanup(ctx: MutationCtx, workflowId: str, force: bool = False) -> bool:  # 
     return True
 
 
+@mutation
+def end_child(ctx: MutationCtx, workflowId: str, deletes: bool) -> None:  # noqa: N803
+    """Cancel a child run that its parent has given up, or delete it in any state. One that is gone is left alone."""
+    run = find_child(ctx, workflowId)
+    if run is None:
+        return
+    if run["state"] != "done":
+        cancel_children(ctx, filter(ends_with_parent, end_run(ctx, run, {"kind": "canceled"})))
+    if deletes:
+        ctx.db.delete("workflows", run["_id"])
+        _delete_rows(ctx, run["_id"])
+
+
 @internal_mutation
 def delete_journal(ctx: MutationCtx, workflow: str) -> None:
     """Go on deleting the rows of a run that is gone."""
@@ -104,12 +117,19 @@ def delete_journal(ctx: MutationCtx, workflow: str) -> None:
 
 
 def _delete_rows(ctx: MutationCtx, workflow: str) -> None:
-    rows = size = 0
+    size = 0
+    deleted: list[dict[str, Any]] = []
+    for table, row in _rows_of(ctx, workflow):
+        if len(deleted) >= CLEANUP_ROWS_PER_COMMIT or size >= CLEANUP_BYTES_PER_COMMIT:
+            ctx.scheduler.run_after(0, delete_journal, {"workflow": workflow})
+            break
+        ctx.db.delete(table, row["_id"])
+        deleted.append(row)
+        size += size_of(row)
+    delete_children(ctx, [row for row in deleted if "child" in row])
+
+
+def _rows_of(ctx: MutationCtx, workflow: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for table, index in DELETED_BY.items():
         for row in ctx.db.query(table).with_index(index, workflow=workflow):
-            if rows >= CLEANUP_ROWS_PER_COMMIT or size >= CLEANUP_BYTES_PER_COMMIT:
-                ctx.scheduler.run_after(0, delete_journal, {"workflow": workflow})
-                return
-            ctx.db.delete(table, row["_id"])
-            rows += 1
-            size += size_of(row)
+            yield table, row

@@ -54,8 +54,7 @@ def restart(ctx: MutationCtx, workflowId: str, fromStep: Any = None, startAsync:
     if "wake_job" in run:
         jobs.append(run["wake_job"])
     unfinished = [int(row["position"]) for row in kept if _take_back(ctx, run, row, undone)]
-    for row in deleted:
-        forget_step(ctx, row)
+    forget_steps(ctx, deleted)
     _reset_run(ctx, run, undone, [row for row in kept if row["issued"] < undone])
     is_long = run["journal_bytes"] > BYTES_IN_ONE_COMMIT_MAX
     restarted = {
@@ -75,11 +74,12 @@ def stamp_version(ctx: MutationCtx, workflowId: str, version: int) -> None:  # n
     ctx.db.patch("workflows", get_run(ctx, workflowId)["_id"], {"version": version})
 
 
-def forget_step(ctx: MutationCtx, step: Row) -> None:
-    """Delete a step with all that belongs to it: its large values, its event."""
-    drop_values(ctx, step)
-    delete_attached(ctx, step)
-    ctx.db.delete("steps", step["_id"])
+def forget_steps(ctx: MutationCtx, steps: list[Row]) -> None:
+    """Delete steps with all that belongs to them: large values, events; child runs right after this commit."""
+    for step in steps:
+        drop_values(ctx, step)
+        ctx.db.delete("steps", step["_id"])
+    delete_attached(ctx, steps)
 
 
 def _first_deleted(run: Row, steps: list[Row], from_step: Any) -> int:

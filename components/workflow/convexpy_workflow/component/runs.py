@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from convexpy import QueryCtx, query, size_of
+from convexpy_workflow.component.children import find_child
 from convexpy_workflow.component.large_values import get_value
 from convexpy_workflow.component.log_rows import lines_of_step
 from convexpy_workflow.component.rows import get_run
@@ -21,7 +22,8 @@ def status(ctx: QueryCtx, workflowId: str) -> dict[str, Any]:  # noqa: N803
     """Tell how a run is doing.
 
     Returns:
-        one of `{"type": "inProgress", "running": steps}` (the first hundred that run),
+        one of `{"type": "inProgress", "running": steps, "waiting": …}` (the first hundred that run; those of them that
+        are events or child runs again in `waiting`, with what they wait for),
         `{"type": "completed", "result": value}`, `{"type": "failed", "error": text}`, `{"type": "canceled"}`,
         `{"type": "stuck", "reason": text, "diff": …, "changes": list}`.
 
@@ -38,8 +40,10 @@ def status(ctx: QueryCtx, workflowId: str) -> dict[str, Any]:  # noqa: N803
             "changes": stuck.get("changes", []),
         }
     if run["state"] == "running":
-        pending = ctx.db.query("steps").with_index("by_state", workflow=run["_id"], state="pending")
-        return {"type": "inProgress", "running": _within_page(ctx, pending.take(RUNNING_STEPS_SHOWN_MAX), present_step)}
+        query = ctx.db.query("steps").with_index("by_state", workflow=run["_id"], state="pending")
+        pending = query.take(RUNNING_STEPS_SHOWN_MAX)
+        waiting = [_present_wait(ctx, step) for step in pending if step["kind"] in ("event", "workflow")]
+        return {"type": "inProgress", "running": _within_page(ctx, pending, present_step), "waiting": waiting}
     result = get_value(ctx, run, "result")
     if result["kind"] == "success":
         return {"type": "completed", "result": result["value"]}
@@ -117,6 +121,8 @@ def present_run(ctx: QueryCtx, run: dict[str, Any]) -> dict[str, Any]:
         "args": get_value(ctx, run, "args"),
         "context": get_value(ctx, run, "context"),
         "state": run["state"],
+        "parentWorkflowId": run["parent"]["workflowId"] if "parent" in run else None,
+        "parentStepNumber": run["parent"]["position"] if "parent" in run else None,
         "runResult": get_value(ctx, run, "result"),
     }
 
@@ -138,7 +144,21 @@ def present_step(ctx: QueryCtx, step: dict[str, Any]) -> dict[str, Any]:
         "completedAt": step.get("completed_ms"),
         "workId": step.get("job"),
         "eventId": step.get("event"),
+        "nestedWorkflowId": step.get("child"),
     }
+
+
+def _present_wait(ctx: QueryCtx, step: dict[str, Any]) -> dict[str, Any]:
+    """Say what a step waits for: an event, or a child run and how that is doing."""
+    wait = {"kind": step["kind"], "name": step["name"], "stepNumber": step["position"], "since": step["started_ms"]}
+    if step["kind"] == "event":
+        return wait | {"eventId": step.get("event")}
+    child = find_child(ctx, step["child"]) if "child" in step else None
+    # A run of another instance of this component can be asked about there only.
+    wait |= {"workflowId": step.get("child"), "state": None if child is None else child["state"]}
+    if child is not None and child["state"] == "stuck":
+        wait["reason"] = child["stuck"]["text"]
+    return wait
 
 
 def _within_page(

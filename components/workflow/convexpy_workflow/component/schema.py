@@ -64,6 +64,11 @@ schema = define_schema(
                     v.object({"resumed": v.number(), "replayed": v.number()})
                 ),
                 "runtime": v.string(),  # interpreter that recorded the journal, "cpython-3.11"
+                "parent": v.optional(
+                    v.object(
+                        {"workflowId": v.string(), "position": v.number(), "epoch": v.number(), "handler": v.string()}
+                    )
+                ),  # the step that this run is
                 "on_complete": v.optional(v.string()),  # handle of the app's mutation that hears of the end
                 "context": v.optional(v.any()),  # for it
                 "context_aside": v.optional(v.id("large_values")),
@@ -92,6 +97,9 @@ schema = define_schema(
                 "attempts": v.optional(v.number()),  # failed ones so far
                 "job": v.optional(v.string()),  # the app's scheduled function that runs it
                 "event": v.optional(v.id("events")),  # that it waits for or has consumed
+                "child": v.optional(v.string()),  # the run that it has started, maybe of another instance of this
+                "child_handler": v.optional(v.string()),  # component, and the handle of that run's handler
+                "on_parent_cancel": v.optional(v.literal("abandon")),  # the child outlives its parent
                 "issued": v.number(),  # resolution during which the handler asked for it
                 "started_ms": v.number(),
                 "resolved": v.optional(v.number()),  # resolution that gave its outcome to the handler

@@ -35,7 +35,7 @@ CALLS = {"query": "run_query", "mutation": "run_mutation", "action": "run_action
 def start(ctx: MutationCtx, flow: str, args: dict[str, Any], options: dict[str, Any]) -> str:
     if options.pop("notes_end", False):
         options["on_complete"] = internal.flows.note_end
-    run: str = workflow.start(ctx, f"flows:{flow}", args, **options)
+    run: str = workflow.start(ctx, flow, args, **options)
     return run
 
 

@@ -9,11 +9,13 @@ from convexpy import (
     UNSET,
     ActionCtx,
     MutationCtx,
+    QueryCtx,
     action,
     components,
     internal,
     internal_mutation,
     mutation,
+    query,
     v,
 )
 
@@ -71,6 +73,11 @@ def start_and_send(ctx: MutationCtx, flow: str, name: str, values: list[Any]) ->
 def send_and_fail(ctx: MutationCtx, run: str, name: str) -> None:
     workflow.send_event(ctx, name, workflow_id=run, value="never")
     raise ValueError("the sender is broken")
+
+
+@query
+def runs_of(ctx: QueryCtx, flow: str) -> Any:
+    return workflow.list_by_name(ctx, flow)
 
 
 @internal_mutation

@@ -36,6 +36,11 @@ def add(ctx: MutationCtx, name: str, by: float = 1) -> float:
     return value
 
 
+@internal_mutation
+def takes_anything(ctx: MutationCtx, **fields: Any) -> str:
+    return "done"
+
+
 @internal_query
 def fail_query(ctx: QueryCtx) -> None:
     raise ValueError("no query")
