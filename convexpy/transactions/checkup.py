@@ -104,6 +104,8 @@ class Checkup:
             if expected is None:
                 yield Problem(f"{name} cannot be read. Restore the folder from a backup.")
                 continue
+            if unpack(value[8:]).get("_id") != _id_text(table, internal_id):
+                yield Problem(f"{name} has another document's content. Restore the folder from a backup.")
             for index in table.indexes.values():
                 entry = expected.get(index.keyspace)
                 if entry is None:
