@@ -232,6 +232,8 @@ class JobScheduler:
             self._enter_lane(hint.lane, lambda: self._begin(queue, hint))
 
     def _begin(self, queue: _Queue, hint: JobHint) -> None:
+        if self._is_stopped:
+            return  # whoever had the lane before was stopped, and leaves it
         queue.running += 1
         self._running_actions += hint.is_action
         self._spawn(self._run(queue, hint))

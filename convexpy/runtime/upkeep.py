@@ -54,7 +54,8 @@ class Upkeep:
     def __init__(self, backend: SystemCalls, report: Callable[[str], None]) -> None:
         self._backend = backend
         self._report = report
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None  # the newest; each begins when the one before has ended
+        self._tasks: set[asyncio.Task[None]] = set()
         self._pausing = asyncio.Event()
 
     def resume(self) -> None:
@@ -62,6 +63,7 @@ class Upkeep:
         before = self._task
         self._pausing.clear()
         self._task = asyncio.get_running_loop().create_task(self._work(before))
+        self._tasks.add(self._task)
         self._task.add_done_callback(self._note_end)
 
     async def pause(self) -> None:
@@ -72,11 +74,12 @@ class Upkeep:
 
     async def stop(self) -> None:
         """End it where it is."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._report(f"Work on indexes has ended, until the next push or start, with {error!r}")
 

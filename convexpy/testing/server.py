@@ -59,10 +59,11 @@ class InProcessServer:
         operations = ActionOperations()
         self.functions = InProcessFunctions(store)
         self.actions = InProcessActions(operations, limits.action_timeout_seconds)
+        self._commits = InProcessCommits(committer, self._publish)
         self.backend = RuntimeBackend(
             self.functions,
             self.actions,
-            InProcessCommits(committer, self._publish),
+            self._commits,
             self.publisher,
             environment,
             is_redacted=is_redacted,
@@ -103,7 +104,9 @@ class InProcessServer:
         return await self.deployer.push(stage)
 
     async def stop(self) -> None:
-        """End everything where it is."""
+        """End everything where it is: nothing of it is committed, or runs, from here on."""
+        self.functions.stop()
+        self._commits.stop()
         await self.deployer.stop()
         await self.scheduler.stop()
         await self.actions.stop()

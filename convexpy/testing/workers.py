@@ -34,6 +34,7 @@ class InProcessFunctions:
         self._store = store
         self.current: Generation | None = None
         self.staged: Generation | None = None
+        self._is_stopped = False
 
     def submit(
         self,
@@ -61,6 +62,10 @@ class InProcessFunctions:
         """Run new calls on the staged generation."""
         self.current, self.staged = self.staged, None
 
+    def stop(self) -> None:
+        """Run nothing more; who waits for a call, or makes one yet, is cancelled."""
+        self._is_stopped = True
+
     def _run(
         self,
         calls: list[Call],
@@ -68,6 +73,8 @@ class InProcessFunctions:
         answer: Callable[[list[Reply]], None],
         future: asyncio.Future[Reply] | asyncio.Future[list[Reply]],
     ) -> None:
+        if self._is_stopped:
+            future.cancel()
         if future.cancelled():
             return
         generation = self.staged if is_staged else self.current
@@ -97,6 +104,7 @@ class InProcessCommits:
         self._waiting: list[tuple[Raw, asyncio.Future[CommitOutcome]]] = []
         self._turn = asyncio.Lock()
         self._is_due = False
+        self._is_stopped = False
 
     def submit(self, commit: Raw) -> asyncio.Future[CommitOutcome]:
         """See `backend.Commits`."""
@@ -108,12 +116,26 @@ class InProcessCommits:
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[InProcessTurn]:
         """See `backend.Commits`."""
-        async with self._turn:
-            yield InProcessTurn(self)
-        self._commit_soon()
+        try:
+            async with self._turn:
+                yield InProcessTurn(self)
+        finally:
+            self._commit_soon()
+
+    def stop(self) -> None:
+        """Commit nothing more; who waits for a commit is cancelled.
+
+        The next server would never hear of a commit that came after its start, and whoever read it there would wait
+        for ever until it is published.
+        """
+        self._is_stopped = True
 
     def commit_now(self, commits: list[tuple[Raw, asyncio.Future[CommitOutcome]]]) -> None:
         """Commit one batch, publish it, answer."""
+        if self._is_stopped:
+            for _, future in commits:
+                future.cancel()
+            return
         requests = [(next(self._ids), _decode_request(commit)) for commit, _ in commits]
         outcomes = self._committer.commit(requests)
         self._on_batch(outcomes)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from convexpy import ConvexpyError, MutationCtx, internal
+from convexpy.runtime.interface import FunctionRequest
 from convexpy.testing import ManualClock, TestBackend
 from convexpy.testing.backend import FinishedCall
 
@@ -70,6 +73,70 @@ def test_scheduled_functions_wait_until_they_are_asked_for() -> None:
         assert backend.run(count) == 0
         backend.advance()
         assert backend.run(count) == 1
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_a_restart_may_come_at_any_moment(steps: int) -> None:
+    """What the old server has begun ends there: were it to commit later, the new one would never hear of it, and
+    whoever reads that commit would wait for it for ever."""
+    with TestBackend(JOBS) as backend:
+        request = FunctionRequest(component="", path="jobs:record", args=b'{"text":"before"}', is_admin=True)
+
+        async def begin() -> list[asyncio.Task[Any]]:
+            begun = [asyncio.ensure_future(backend.runtime.mutation(request)) for _ in range(3)]
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            return begun
+
+        begun = backend.do(begin())
+        backend.restart()
+
+        answered = sum(task.done() and not task.cancelled() for task in begun)
+        backend.mutation(internal.jobs.record, {"text": "after"})
+        texts = backend.run(lambda ctx: [row["text"] for row in ctx.db.query("events")])
+        assert texts[-1] == "after" and set(texts[:-1]) <= {"before"}
+        assert answered <= len(texts) - 1 <= 3
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_a_restart_may_come_while_tables_are_deleted(steps: int) -> None:
+    """Upkeep that waits for older upkeep ends with it; it used to go on beside the new server."""
+    with TestBackend(JOBS) as backend:
+        backend.run(lambda ctx: [ctx.db.insert("old", {"number": number}) for number in range(1200)])
+        backend.run(lambda ctx: ctx.db.insert("older", {}))
+
+        async def begin() -> set[asyncio.Task[Any]]:
+            before = asyncio.all_tasks()
+            for table in ("old", "older"):
+                await backend.server.deployer.delete_tables("", [table])
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            return asyncio.all_tasks() - before
+
+        upkeep = backend.do(begin())
+        backend.restart()
+
+        assert all(task.done() for task in upkeep)
+        backend.mutation(internal.jobs.record, {"text": "after"})
+        assert backend.run(lambda ctx: [row["text"] for row in ctx.db.query("events")]) == ["after"]
+
+
+def test_an_action_that_is_stopped_changes_nothing_any_more() -> None:
+    """Not even in its `finally`: a server that is killed gives it no time for that."""
+    with TestBackend(JOBS) as backend:
+        request = FunctionRequest(component="", path="jobs:work_then_tell", args=b"{}", is_admin=True)
+        begun: list[asyncio.Task[Any]] = []
+
+        async def begin() -> None:
+            begun.append(asyncio.ensure_future(backend.runtime.action(request)))
+            for _ in range(10):
+                await asyncio.sleep(0)
+
+        backend.do(begin())
+        assert backend.server.actions.running_count == 1
+        backend.restart()
+
+        assert backend.run(lambda ctx: ctx.db.query("events").collect()) == []
 
 
 def test_a_clock_does_not_go_back() -> None:

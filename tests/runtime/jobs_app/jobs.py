@@ -127,6 +127,15 @@ async def work(ctx: ActionCtx, text: str, seconds: float) -> str:
 
 
 @internal_action(args={})
+async def work_then_tell(ctx: ActionCtx) -> None:
+    """Takes a minute, and tells of its end whatever that is."""
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await ctx.run_mutation(record, {"text": "ended"})
+
+
+@internal_action(args={})
 async def fail_in_action(ctx: ActionCtx) -> None:
     raise ConvexError("the action")
 
