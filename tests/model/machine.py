@@ -6,9 +6,11 @@ Every answer is compared, and so is the number of documents read for it. A step 
 from __future__ import annotations
 
 import copy
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -23,10 +25,14 @@ from tests.model.plain import MISSING, Read
 LONG = "x" * 450
 NAN = float("nan")
 VALUES = [
-    *(MISSING, None, Int64(1), Int64(-1), 0, -0.0, 1, 2.5, NAN, False, True),
+    *(MISSING, MISSING, None, Int64(1), Int64(-1), 0, -0.0, 0.0, -0.0, 1, 2.5, NAN, False, True),
     *("", "a", "a\0", "b", b"", b"\xff", LONG, LONG + "a", LONG + "\0", [], [1], [1, None], {}, {"b": 1}, {"b": "x"}),
 ]
 INDEXES = {"by_a": ["a"], "by_ab": ["a", "b"], "by_inner": ["a.b"], "by_ba": ["b", "a.b"]}
+FILTERS: list[plain.Filter | None] = [
+    *(None, None, ("a", "gt", None), ("a", "gt", 1), ("a", "gt", "a"), ("a", "eq", MISSING), ("a", "eq", 0)),
+    *(("a.b", "eq", 1), ("a.b", "eq", MISSING), ("b", "lte", -0.0), ("b", "lte", True)),
+]
 values = st.sampled_from(VALUES)
 tables = st.sampled_from(["one", "two"])
 index_sets = st.lists(st.sampled_from(sorted(INDEXES)), unique=True, max_size=3)
@@ -37,8 +43,36 @@ _loaded: list[Application] = []
 steps_compared = [0]
 
 
+class Edge(NamedTuple):
+    """Where a page begins or ends: the cursor, and the key of the row that it is just behind."""
+
+    cursor: str | None
+    place: Any
+
+
+class Page(NamedTuple):
+    """A page that was given out."""
+
+    read: Read
+    start: Edge
+    end: Edge
+
+
+BEGINNING = Edge(None, None)
+
+
 class Abandoned(Exception):
     """A transaction that is given up at its end."""
+
+
+class Difference(Exception):
+    """Engine and model do not agree. What either of them raises by itself is something else: a crash."""
+
+
+def require(agrees: bool, facts: Any) -> None:
+    """Both must say the same."""
+    if not agrees:
+        raise Difference(facts)
 
 
 def application(indexes: dict[str, dict[str, list[str]]]) -> Application:
@@ -78,7 +112,7 @@ def reads(draw: st.DrawFn) -> tuple[Any, ...]:
         draw(st.sampled_from([None, True, False])),
         draw(st.sampled_from([None, True, False])),
         draw(st.booleans()),
-        draw(st.sampled_from([MISSING, MISSING, None, 1, "a"])),
+        draw(st.sampled_from(FILTERS)),
         draw(st.sampled_from([None, 0, 1, 2, 5])),
     )
 
@@ -100,15 +134,19 @@ operations = st.one_of(
 class Machine(RuleBasedStateMachine):
     """One deployment and its model."""
 
+    on_end: Callable[[bool], None] = staticmethod(lambda has_failed: None)
+
     def __init__(self) -> None:
         super().__init__()
         self.backend: TestBackend | None = None
         self.ids: list[str] = []
-        self.cursors: dict[str, list[tuple[Read, str, Any]]] = {"all": []}
+        self.pages: list[Page] = []
 
     def teardown(self) -> None:
+        error = sys.exc_info()[1]
         if self.backend is not None:
             self.backend.__exit__(None, None, None)
+        self.on_end(isinstance(error, Exception))
 
     @initialize(one=index_sets, two=index_sets)
     def begin(self, one: list[str], two: list[str]) -> None:
@@ -116,14 +154,19 @@ class Machine(RuleBasedStateMachine):
         self.backend = TestBackend(application(indexes)).__enter__()
         self.model = plain.Database(indexes)
 
-    @rule(table=tables, names=index_sets)
-    def push(self, table: str, names: list[str]) -> None:
-        """Other indexes, over the rows that are there; cursors of indexes that go are forgotten."""
+    @rule(table=tables, names=index_sets, is_restart=st.booleans())
+    def push(self, table: str, names: list[str], is_restart: bool) -> None:
+        """Other indexes, over the rows that are there; cursors of indexes that go are forgotten. Or a restart, after
+        which everything that was committed is there, and cursors that were given out go on."""
         assert self.backend is not None
+        steps_compared[0] += 1
+        if is_restart:
+            self.backend.restart()
+            return
         self.model.tables[table].indexes = {name: INDEXES[name] for name in names}
         self.backend.push(application({name: own.indexes for name, own in self.model.tables.items()}))
-        self.cursors["all"] = [held for held in self.cursors["all"] if held[0].table != table]
-        steps_compared[0] += 1
+        self.pages = [page for page in self.pages if page.read.table != table]
+        self.look_at_all()
 
     @rule(program=st.lists(operations, min_size=1, max_size=6), is_abandoned=st.sampled_from([False, False, True]))
     def transact(self, program: list[Any], is_abandoned: bool) -> None:
@@ -142,42 +185,59 @@ class Machine(RuleBasedStateMachine):
         except Abandoned:
             return
         self.model, self.ids = working, ids
+        self.look_at_all()
 
-    @rule(read=reads(), size=st.integers(1, 4), choice=numbers, is_rerun=st.booleans())
-    def page(self, read: tuple[Any, ...], size: int, choice: int, is_rerun: bool) -> None:
-        """A first page, one behind a cursor that was given out, or such a page over again up to where it ended."""
+    @rule(program=st.lists(operations, min_size=2, max_size=8))
+    def transact_much(self, program: list[Any]) -> None:
+        """Rules are drawn evenly, and most of what can go wrong is in transactions."""
+        self.transact(program, is_abandoned=False)
+
+    @rule(
+        read=reads(), size=st.integers(1, 4), choice=numbers, kind=st.sampled_from(["first", "next", "again", "again"])
+    )
+    def page(self, read: tuple[Any, ...], size: int, choice: int, kind: str) -> None:
+        """A first page, the one behind a page that was given out, or such a page again, up to where it ended."""
         assert self.backend is not None
-        held = self.cursors["all"]
-        asked, after, until = self.read_of(self.model, self.ids, read), None, None
-        if held and choice % 3:
-            asked, after, position = held[choice % len(held)]
-        start = None if after is None else position
-        if is_rerun:
-            ends = [(name, place) for other, name, place in held if other is asked and name != after]
-            until = ends[choice % len(ends)] if ends else None
-        rows = self.rows_behind(asked, start)
-        if until is not None:
-            stop = until[1]
-            if start is END or (stop is not END and start is not None and not self.is_before(asked, start, stop)):
-                return
-            expected = [row for row in rows if stop is END or not self.is_before(asked, stop, self.key(asked, row))]
-            expected, is_done = [row for row in expected if self.model.passes(asked, row)], stop is END
-            last = stop
+        asked, start, end = self.read_of(self.model, self.ids, read), BEGINNING, None
+        if self.pages and kind != "first":
+            before = self.pages[choice % len(self.pages)]
+            asked = before.read
+            start, end = (before.end, None) if kind == "next" else (before.start, before.end)
+        rows = self.rows_behind(asked, start.place)
+        if end is not None:
+            last = end.place
+            if last is not END:
+                rows = [row for row in rows if not self.is_before(asked, last, self.key(asked, row))]
+            expected = [row for row in rows if self.model.passes(asked, row)]
         else:
-            expected, last, is_done = [], END, True
+            last, expected = END, []
             for row in rows:
                 if self.model.passes(asked, row):
                     expected.append(row)
                 if len(expected) == size:
-                    last, is_done = self.key(asked, row), False
+                    last = self.key(asked, row)
                     break
-        options = {"numItems": size, "cursor": after, "endCursor": None if until is None else until[0]}
+        options = {"numItems": size, "cursor": start.cursor, "endCursor": None if end is None else end.cursor}
         page = self.backend.run(lambda ctx: self.query(ctx, asked).paginate(options))
-        assert shown(page["page"]) == shown(expected), (asked, options)
-        assert page["isDone"] is is_done
-        held.append((asked, page["continueCursor"], last))
-        del held[:-12]
+        require(shown(page["page"]) == shown(expected), (asked, options, page["page"], expected))
+        require(page["isDone"] is (last is END), (asked, options, page["isDone"]))
+        self.pages.append(Page(asked, start, Edge(page["continueCursor"], last)))
+        del self.pages[:-12]
         steps_compared[0] += 1
+
+    def look_at_all(self) -> None:
+        """Every index whole, in both directions."""
+        assert self.backend is not None
+        asked = [
+            Read(table, index, descending=descending)
+            for table, own in self.model.tables.items()
+            for index in ["by_creation_time", "by_id", *own.indexes]
+            for descending in (False, True)
+        ]
+        found = self.backend.run(lambda ctx: [self.query(ctx, read).collect() for read in asked])
+        for read, rows in zip(asked, found, strict=True):
+            require(shown(rows) == shown(self.model.read(read)), (read, rows))
+            steps_compared[0] += 1
 
     # --- one operation, in the engine and in the model
 
@@ -195,9 +255,10 @@ class Machine(RuleBasedStateMachine):
             fields = {name: value for name, value in (("a", a), ("b", b)) if value is not MISSING}
             made = ctx.db.insert(table, {"a": engine_value(a), "b": engine_value(b)})
             document = ctx.db.get(made)
-            assert document is not None and made not in ids
+            if document is None or made in ids:
+                raise Difference(("inserted", document, made))
             model.tables[table].rows[made] = {**fields, "_id": made, "_creationTime": document["_creationTime"]}
-            assert shown(document) == shown(model.tables[table].rows[made])
+            require(shown(document) == shown(model.tables[table].rows[made]), (document, fields))
             ids.append(made)
         elif ids:
             self.change(ctx, model, ids[rest[0] % len(ids)], kind, rest[1:])
@@ -208,7 +269,7 @@ class Machine(RuleBasedStateMachine):
         try:
             if kind == "get":
                 found = ctx.db.get(id)
-                assert shown(found) == shown(None if rows is None else rows[id])
+                require(shown(found) == shown(None if rows is None else rows[id]), (id, found))
             elif kind == "delete":
                 ctx.db.delete(id)
                 rows.pop(id) if rows is not None else None
@@ -220,9 +281,9 @@ class Machine(RuleBasedStateMachine):
                     after = {**kept, rest[0]: rest[1]}
                     rows[id] = {name: value for name, value in after.items() if value is not MISSING}
         except ConvexpyError as error:
-            assert rows is None and str(error) == f"{verb} on nonexistent document ID {id}"
+            require(rows is None and str(error) == f"{verb} on nonexistent document ID {id}", str(error))
         else:
-            assert rows is not None or kind == "get"
+            require(rows is not None or kind == "get", (kind, id))
 
     def nest(self, ctx: MutationCtx, model: plain.Database, ids: list[str], body: list[Any], fails: bool) -> None:
         before, ids_before = model.copy(), list(ids)
@@ -246,27 +307,29 @@ class Machine(RuleBasedStateMachine):
         before = usage.documents_read
         query = self.query(ctx, read)
         found = query.collect() if read.take is None else query.take(read.take)
-        assert shown(found) == shown(model.read(read)), read
+        require(shown(found) == shown(model.read(read)), (read, found))
         if not has_long_keys(model, read) and not bounds_ids(model, read):
-            assert usage.documents_read - before == model.documents_read(read), read
+            require(usage.documents_read - before == model.documents_read(read), (read, "documents read"))
         for row in found:
             row.clear()  # what was read belongs to the reader
         expected = model.read(replace(read, take=None))
         first = self.query(ctx, read).first()
-        assert shown(first) == shown(expected[0] if expected else None)
+        require(shown(first) == shown(expected[0] if expected else None), (read, "first", first))
         try:
             unique: Any = self.query(ctx, read).unique()
         except ConvexpyError as error:
-            ids_shown = f"[{expected[0]['_id']}, {expected[1]['_id']}, ...]"
-            assert str(error) == f"unique() query returned more than one result from table {read.table}: {ids_shown}"
+            ids_shown = ", ".join(row["_id"] for row in expected[:2])
+            text = f"unique() query returned more than one result from table {read.table}: [{ids_shown}, ...]"
+            require(str(error) == text, (read, str(error)))
         else:
-            assert len(expected) < 2 and shown(unique) == shown(expected[0] if expected else None)
+            is_same = len(expected) < 2 and shown(unique) == shown(expected[0] if expected else None)
+            require(is_same, (read, "unique", unique))
 
     def change_while_reading(
         self, ctx: MutationCtx, model: plain.Database, ids: list[str], drawn: tuple[Any, ...], write: Any
     ) -> None:
         """After the first row: what changes in place comes changed, what moves or goes does not come any more."""
-        read = replace(self.read_of(model, ids, drawn), only_above=MISSING, take=None)
+        read = replace(self.read_of(model, ids, drawn), filter=None, take=None)
         begun = [(row["_id"], model.key(read, row)) for row in model.in_range(read)]
         rows = iter(self.query(ctx, read))
         found, expected = [], []
@@ -274,25 +337,26 @@ class Machine(RuleBasedStateMachine):
             current = model.tables[read.table].rows.get(id)
             if current is not None and model.key(read, current) == key:
                 expected.append(current)
-                found.append(next(rows))
+                found.append(next(rows, None))
             if number == 0:
                 self.perform(ctx, model, ids, write)
         found += list(rows)
-        assert shown(found) == shown(expected), read
+        require(shown(found) == shown(expected), (read, found))
 
     # --- reads
 
     def read_of(self, model: plain.Database, ids: list[str], drawn: tuple[Any, ...]) -> Read:
         """The read that was drawn, with an index that is there and values that fit its fields."""
-        table, place, equals, pool, low, high, descending, only_above, take = drawn
+        table, place, equals, pool, low, high, descending, filter, take = drawn
         names = ["by_creation_time", "by_id", *model.tables[table].indexes]
-        read = Read(table, names[place % len(names)], descending=descending, only_above=only_above, take=take)
+        read = Read(table, names[place % len(names)], descending=descending, filter=filter, take=take)
         fields = model.fields(read)
         one, other, *plain_values = pool
         known = [row for own in model.tables.values() for row in own.rows.values()] or [{"_id": "", "_creationTime": 1}]
 
         def value_for(field: str, choice: int, value: Any) -> Any:
-            return known[choice % len(known)][field] if field in ("_id", "_creationTime") else value
+            is_taken = field in ("_id", "_creationTime") or choice % 2
+            return plain.at(known[choice % len(known)], field) if is_taken else value
 
         equals = min(equals, len(fields))
         read.equal = tuple(
@@ -316,8 +380,9 @@ class Machine(RuleBasedStateMachine):
             return q
 
         query = ctx.db.query(read.table).with_index(read.index, build).order("desc" if read.descending else "asc")
-        if read.only_above is not MISSING:
-            query = query.filter(lambda q: q.gt(q.field("a"), read.only_above))
+        if read.filter is not None:
+            path, comparison, value = read.filter
+            query = query.filter(lambda q: getattr(q, comparison)(q.field(path), engine_value(value)))
         return query
 
     def fields_of(self, read: Read) -> list[str]:

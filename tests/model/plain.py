@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 MISSING = object()
 Document = dict[str, Any]
+Filter = tuple[str, Literal["gt", "eq", "lte"], Any]  # a field by dotted path, compared with a value
 
 
 @dataclass
@@ -21,7 +22,7 @@ class Read:
     low: tuple[Any, bool] | None = None  # value, inclusive
     high: tuple[Any, bool] | None = None
     descending: bool = False
-    only_above: Any = MISSING  # a filter: field `a` is above this
+    filter: Filter | None = None
     take: int | None = None
 
 
@@ -108,7 +109,11 @@ class Database:
 
     def passes(self, read: Read, row: Document) -> bool:
         """Whether the filter lets a document through."""
-        return read.only_above is MISSING or place(at(row, "a")) > place(read.only_above)
+        if read.filter is None:
+            return True
+        path, comparison, value = read.filter
+        found, wanted = place(at(row, path)), place(value)
+        return {"gt": found > wanted, "eq": found == wanted, "lte": found <= wanted}[comparison]
 
     def read(self, read: Read) -> list[Document]:
         """What the read gives."""
