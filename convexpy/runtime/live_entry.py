@@ -30,6 +30,7 @@ class LiveEntry:
     """One query's latest outcome and who waits on it; see `interface.Entry`."""
 
     __slots__ = (
+        "answers",
         "expires_at",
         "followers",
         "is_running",
@@ -55,6 +56,7 @@ class LiveEntry:
         self.expires_at: float | None = None
         self.listeners: Counter[Listener] = Counter()
         self.size = 0
+        self.answers: Question | None = None  # its outcome is anybody's who asks this
         self.leads: Question | None = None  # its run is to answer the followers too
         self.followers: list[LiveEntry] = []
 

@@ -44,12 +44,15 @@ class RunSharing:
         return followers
 
     def note_outcome(self, entry: LiveEntry, question: Question, *, is_personal: bool) -> None:
-        """Remember what a run has shown of its question."""
+        """Remember what a run has shown of its question, instead of what the entry's run before it had shown."""
+        # Also where no commit made that stale: what read the clock expires, and the next run may look.
+        self.forget(entry)
         if is_personal:
             self._personal.add(question[:2])
         else:
             self._personal.discard(question[:2])
             self._answers[question] = entry
+            entry.answers = question
 
     def forget_functions(self) -> None:
         """New code is in force, whose functions may look at other things."""
@@ -57,6 +60,6 @@ class RunSharing:
 
     def forget(self, entry: LiveEntry) -> None:
         """The entry's outcome is gone, or does not hold any more."""
-        for question in (entry.question, (*entry.question[:-1], entry.request.journal)):
-            if self._answers.get(question) is entry:
-                del self._answers[question]
+        if entry.answers is not None and self._answers.get(entry.answers) is entry:
+            del self._answers[entry.answers]
+        entry.answers = None
