@@ -287,10 +287,11 @@ class ActionScheduler:
         context: Any = None,
         lane: str | None = None,
         queue: str | None = None,
+        completes_together: bool = False,
     ) -> Any:
         """See `Scheduler.run_after`; gives the id of the row."""
         due_ms = self._read_clock_ms() + delay_ms(delay)
-        return self._schedule(due_ms, function, args, on_complete, context, lane, queue)
+        return self._schedule(due_ms, function, args, on_complete, context, lane, queue, completes_together)
 
     def run_at(
         self,
@@ -302,10 +303,11 @@ class ActionScheduler:
         context: Any = None,
         lane: str | None = None,
         queue: str | None = None,
+        completes_together: bool = False,
     ) -> Any:
         """See `Scheduler.run_at`; gives the id of the row."""
         due_ms = instant_ms(when, int(self._read_clock_ms()))
-        return self._schedule(due_ms, function, args, on_complete, context, lane, queue)
+        return self._schedule(due_ms, function, args, on_complete, context, lane, queue, completes_together)
 
     def cancel(self, job_id: str) -> Any:
         """See `Scheduler.cancel`."""
@@ -320,6 +322,7 @@ class ActionScheduler:
         context: Any,
         lane: str | None,
         queue: str | None,
+        completes_together: bool,
     ) -> Any:
         payload = {
             "due_ms": due_ms,
@@ -328,5 +331,6 @@ class ActionScheduler:
             "context": context,
             "lane": lane,
             "queue": queue,
+            "completes_together": completes_together,
         }
         return self._perform("schedule", function, payload)

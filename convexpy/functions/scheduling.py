@@ -4,8 +4,9 @@ A row is written by the transaction that schedules, so it commits with it or not
 
 Row: `namespace` (of who scheduled), `target` {namespace, path}, `name`, `args` [object], `scheduledTime` ms, `state`,
 `pending_queue` (only while pending: which queue's index range it waits in), and, beyond Convex, `on_complete`
-{namespace, path, context}, `lane`, `is_action`, `running` (an action that has begun), `retry` (a completion that is
-owed: attempts so far and the last error). A row with `on_complete` is deleted by the commit that completes it.
+{namespace, path, context, is_together}, `lane`, `is_action`, `running` (an action that has begun), `retry` (a
+completion that is owed: attempts so far and the last error). A row with `on_complete` is deleted by the commit that
+completes it.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class SchedulingHost(Protocol):
 
     transaction: Transaction
     scheduled: ScheduledUsage
+    finished_jobs: set[str]
     namespace: int
     now_ms: int
     job_id: str | None
@@ -80,6 +82,7 @@ class Scheduler:
         context: Any = None,
         lane: str | None = None,
         queue: str | None = None,
+        completes_together: bool = False,
     ) -> str:
         """Run a mutation or action `delay` from now (seconds or timedelta); 0 is right after this commit.
 
@@ -89,11 +92,15 @@ class Scheduler:
                 failed (`error`, and `data` of a `ConvexError`) or canceled; `log_lines` are there if it printed any.
             lane: mutations and completions of one lane run one at a time.
             queue: a named queue; at most its limit of functions run at once (see `set_queue_limit`).
+            completes_together: mutations of one lane that are due at once may run in one transaction, each with bounds
+                of its own, and then `on_complete` gets `completions` once: a list of `{context, outcome, job_id}` in
+                the order in which they ran. One alone is delivered as ever; so is each, if the common call raises.
 
         Returns:
             The id of the row in `_scheduled_functions`.
         """
-        return self._schedule(self._host.now_ms + delay_ms(delay), function, args, on_complete, context, lane, queue)
+        due_ms = self._host.now_ms + delay_ms(delay)
+        return self._schedule(due_ms, function, args, on_complete, context, lane, queue, completes_together)
 
     def run_at(
         self,
@@ -105,10 +112,11 @@ class Scheduler:
         context: Any = None,
         lane: str | None = None,
         queue: str | None = None,
+        completes_together: bool = False,
     ) -> str:
         """Like `run_after`, at an instant: an aware datetime or epoch seconds. One in the past is now."""
         due_ms = instant_ms(when, self._host.now_ms)
-        return self._schedule(due_ms, function, args, on_complete, context, lane, queue)
+        return self._schedule(due_ms, function, args, on_complete, context, lane, queue, completes_together)
 
     def _schedule(
         self,
@@ -119,6 +127,7 @@ class Scheduler:
         context: Any,
         lane: str | None,
         queue: str | None,
+        completes_together: bool,
     ) -> str:
         host = self._host
         usage = host.scheduled
@@ -149,6 +158,10 @@ class Scheduler:
         if callback is not None and callback.is_action:
             raise InvalidRequest(f"on_complete must be a mutation, but {callback.path} is an action.")
         row = new_row(host.namespace, target, arguments, due_ms, callback, context, lane, queue)
+        if completes_together:
+            if callback is None or lane is None:
+                raise InvalidRequest("completes_together=True needs on_complete and a lane: it is about their calls.")
+            row["on_complete"]["is_together"] = True
         if _is_born_canceled(host):
             row.pop("pending_queue")
             row |= {"state": {"kind": "canceled"}, "completedTime": float(host.now_ms), "finished_ms": host.now_ms}
@@ -164,6 +177,8 @@ class Scheduler:
         """
         host = self._host
         internal_id = _job_internal_id(job_id)
+        if job_id in host.finished_jobs:
+            return  # it has run in this very transaction
         row = host.transaction.get(SCHEDULED_FUNCTIONS, internal_id)
         if row is None or row["namespace"] != host.namespace or row["state"]["kind"] not in ("pending", "inProgress"):
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class AppHost:
         log_capture.install()
         generation = self._generation()
         generation.restart_clock = cpu_limit.start
+        generation.monotonic_seconds = time.monotonic
         return AppFunctionRunner(generation, self._open_store())
 
     def action_runner(self) -> RunAction:

@@ -251,6 +251,7 @@ class _Host:
                 "on_complete": None if on_complete is None else self._locate(on_complete).handle,
                 "context": encode_json(payload["context"]),
                 "lane": payload["lane"],
+                "completes_together": payload["completes_together"],
                 "queue": payload["queue"],
             }
         )

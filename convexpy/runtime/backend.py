@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -217,21 +217,31 @@ class RuntimeBackend:
         reply = await self._functions.submit(self._call("query", request), is_staged=True)
         return self._outcome(request, reply, reply.snapshot_ts)
 
-    async def run_job(self, job_id: str, prefer: int | None) -> dict[str, Any]:
+    async def run_job(self, job_id: str, prefer: int | None, more_jobs: Sequence[str] = ()) -> dict[str, Any]:
         """Run a row of `_scheduled_functions`; see `jobs.run_job`.
+
+        Args:
+            more_jobs: rows that may run in the same transaction; `taken` in the answer says how many rows did. After a
+                conflict or a hard kill the first one runs alone, so what is large or hangs holds up nothing else.
 
         Raises:
             ConvexpyError: it could not be run or committed now; nothing has changed.
         """
         preset: bytes | None = None
         is_deferred = False
+        more, is_alone = list(more_jobs), False
 
         def make_call() -> Call:
+            nonlocal more, is_alone
             call = self._bare_call("job", job_id, b"")
             call.preset_outcome, call.is_completion_deferred = preset, is_deferred
+            is_alone = not more
+            call.more_jobs, more = more, []
             return call
 
         reply, _ = await self._run_committing(make_call, prefer)
+        if reply.loss == "killed" and not is_alone:
+            reply, _ = await self._run_committing(make_call, prefer)
         if reply.loss == "killed":
             # The function hangs where no signal reaches it, or ends its process: it has failed, and is completed
             # without being run.

@@ -65,6 +65,7 @@ class Run:
         self.deleted_files: list[str] = []  # those of nested calls that were rolled back too: whoever removes asks
         self.job_id = call.job_id
         self.scheduled = ScheduledUsage()
+        self.finished_jobs: set[str] = set()  # whose functions this transaction has run, and whose rows it will delete
         self.new_generation: int | None = None  # set by a push
         self.new_namespaces: dict[str, int] = {}
         self.depth = 0
@@ -142,6 +143,7 @@ class Frame:
         self.now_ms = run.now_ms
         self.job_id = run.job_id
         self.scheduled = run.scheduled
+        self.finished_jobs = run.finished_jobs
         self._is_top = is_top
         self._has_paginated = False
         self._stream = run.next_stream()
@@ -338,7 +340,14 @@ def job_hint(job_id: str, row: Row) -> JobHint:
         is_action=bool(row.get("is_action")),
         lane=row.get("lane"),
         queue=row["pending_queue"],
+        completes_together=completes_together(row),
     )
+
+
+def completes_together(row: Row) -> bool:
+    """Whether a pending row may run in one transaction with others of its lane that complete with the same function."""
+    callback = row.get("on_complete")
+    return callback is not None and "is_together" in callback and "retry" not in row and not row.get("is_action")
 
 
 def wrong_kind(function: Function, asked: str) -> WrongFunctionKind:

@@ -15,6 +15,11 @@ def _no_clock() -> None:
     """Stands for the worker's CPU clock where there is none."""
 
 
+def _no_time() -> float:
+    """Stands for the worker's monotonic clock: nothing takes any time in a test that is the same each time."""
+    return 0.0
+
+
 @dataclass
 class Generation:
     """What `execute` needs besides the call and the snapshot.
@@ -23,6 +28,7 @@ class Generation:
         number: rises with every push; the committer refuses mutations of another one.
         is_redacted: production: texts of ordinary errors and log lines stay in the server.
         restart_clock: gives the running call its full CPU time again (a job's completion has a budget of its own).
+        monotonic_seconds: tells how long the running call has taken so far.
     """
 
     number: int
@@ -30,6 +36,7 @@ class Generation:
     limits: FunctionLimits = field(default_factory=FunctionLimits)
     is_redacted: bool = False
     restart_clock: Callable[[], None] = _no_clock
+    monotonic_seconds: Callable[[], float] = _no_time
     api_origin: str = "https://some.convex.cloud"  # what URLs of files begin with
     catalogs: CatalogCache = field(default_factory=CatalogCache)
     _resolver: Resolver | None = None

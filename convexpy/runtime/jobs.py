@@ -3,7 +3,8 @@
 For a mutation: (a) the function as a sub-transaction, (b) `on_complete(outcome)` as another, then the row's final
 state. All of it commits or none, so each happens exactly once. If (a) raises, its writes go and the outcome is the
 error; if (b) raises, only its writes go and it becomes a row of its own, tried again with back-off. (a) and (b) have
-separate budgets. For an action: the row turns `inProgress` here, the action runs after that commit, and
+separate budgets. Rows of one lane that say so run in one transaction, each (a) by itself and all (b) as one call.
+For an action: the row turns `inProgress` here, the action runs after that commit, and
 `finish_action` records its outcome: at most once.
 
 An outcome is `{"kind": "success", "value"}`, `{"kind": "failed", "error", "data"?}` (`error` with the user's frames) or
@@ -13,13 +14,14 @@ them in the same commit: each line once, whatever crashes.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from convexpy.errors import FunctionNotFound, LimitExceeded
 from convexpy.functions.scheduling import Row, ScheduledUsage, completion_row, finished_row
-from convexpy.runtime.execution import Run, job_hint
+from convexpy.limits import JOBS_TOGETHER_SECONDS
+from convexpy.runtime.execution import Run, completes_together, job_hint
 from convexpy.runtime.failures import Failure, failure_of
 from convexpy.runtime.log_capture import lines_for_outcome
 from convexpy.runtime.transaction_limits import warn_near_limits
@@ -39,7 +41,96 @@ def run_job(run: Run) -> dict[str, Any]:
         `{"kind": "done"}`, `{"kind": "gone"}` for a row that is not pending any more, or for an action what to start:
         `{"kind": "action", "component", "path", "args"}` (args as JSON).
     """
-    job_id = run.call.path
+    return _run_alone(run, run.call.path) if not run.call.more_jobs else _run_together(run)
+
+
+class _Finished(NamedTuple):
+    """A row whose function has run."""
+
+    internal_id: bytes
+    row: Row
+    outcome: Outcome
+
+
+def _run_together(run: Run) -> dict[str, Any]:
+    """Run the rows that the call names in one transaction, as far as they go together, and complete them at once.
+
+    Returns:
+        as `run_job`, with `taken`: how many of the rows, counted from the first, are settled.
+    """
+    began = run.generation.monotonic_seconds()
+    finished: list[_Finished] = []
+    taken = 0
+    for job_id in (run.call.path, *run.call.more_jobs):
+        is_late = run.generation.monotonic_seconds() - began > JOBS_TOGETHER_SECONDS
+        if finished and (is_late or not run.transaction.is_small):
+            break
+        internal_id = decode_id(job_id)[1]
+        row = run.transaction.get(SCHEDULED_FUNCTIONS, internal_id)
+        if row is not None and row["state"]["kind"] == "pending":
+            if not completes_together(row) or (finished and not _have_same_completion(row, finished[0].row)):
+                if not finished:
+                    return {**_run_alone(run, job_id), "taken": taken + 1}
+                break
+            _begin_part(run, job_id)
+            finished.append(_Finished(internal_id, row, _run_and_log(run, row)))
+            run.finished_jobs.add(job_id)
+        taken += 1
+    _complete_together(run, finished)
+    return {"kind": "done" if finished else "gone", "taken": taken}
+
+
+def _have_same_completion(row: Row, other: Row) -> bool:
+    one, two = row["on_complete"], other["on_complete"]
+    return bool(one["namespace"] == two["namespace"] and one["path"] == two["path"])
+
+
+def _begin_part(run: Run, job_id: str) -> None:
+    """Begin a function of the app with bounds of its own, for the row that it belongs to."""
+    transaction = run.transaction
+    if not transaction.is_unlimited:  # else nothing of the app has run here yet
+        warn_near_limits(run)
+    run.job_id = job_id
+    transaction.is_unlimited = False
+    transaction.restart_usage()
+    run.scheduled = ScheduledUsage()
+    run.generation.restart_clock()
+
+
+def _complete_together(run: Run, finished: list[_Finished]) -> None:
+    """Deliver several outcomes in one call; if it raises, each in a call of its own."""
+    if len(finished) > 1 and _deliver_together(run, finished):
+        for internal_id, row, _ in finished:
+            run.transaction.delete(SCHEDULED_FUNCTIONS, internal_id, row)
+        return
+    for internal_id, row, outcome in finished:
+        run.job_id = row["_id"]
+        complete(run, internal_id, row, outcome, row)
+
+
+def _deliver_together(run: Run, finished: list[_Finished]) -> bool:
+    transaction = run.transaction
+    savepoint = transaction.savepoint()
+    marks = len(run.jobs), len(run.canceled_jobs)
+    first = finished[0].row
+    _begin_part(run, first["_id"])
+    completions = [
+        {"context": row["on_complete"]["context"], "outcome": outcome, "job_id": row["_id"]}
+        for _, row, outcome in finished
+    ]
+    try:
+        callback = first["on_complete"]
+        located = run.resolver.in_namespace(callback["namespace"], callback["path"])
+        run.invoke(located, {"completions": completions}, is_top=False)
+    except BaseException:
+        transaction.rollback(savepoint)
+        del run.jobs[marks[0] :]
+        del run.canceled_jobs[marks[1] :]
+        return False
+    return True
+
+
+def _run_alone(run: Run, job_id: str) -> dict[str, Any]:
     run.job_id = job_id
     internal_id = decode_id(job_id)[1]
     row = run.transaction.get(SCHEDULED_FUNCTIONS, internal_id)
@@ -76,12 +167,7 @@ def complete(run: Run, internal_id: bytes, row: Row, outcome: Outcome, stored: R
     savepoint = transaction.savepoint()
     marks = len(run.jobs), len(run.canceled_jobs)
     is_platforms = transaction.is_unlimited  # after an action: nothing of the app has run here yet
-    if not is_platforms:
-        warn_near_limits(run)  # of the function's own bounds; those of on_complete are apart
-    transaction.is_unlimited = False
-    transaction.restart_usage()
-    run.scheduled = ScheduledUsage()
-    run.generation.restart_clock()
+    _begin_part(run, row["_id"])
     try:
         if run.call.is_completion_deferred:
             raise LimitExceeded("on_complete ran beyond its time limit, or ended its process")
@@ -103,8 +189,9 @@ def complete(run: Run, internal_id: bytes, row: Row, outcome: Outcome, stored: R
 
 
 def _run_and_log(run: Run, row: Row) -> Outcome:
+    before = len(run.sink.finish())
     outcome, failure = _run_mutation(run, row)
-    if "on_complete" in row and (lines := run.sink.finish()):
+    if "on_complete" in row and (lines := run.sink.finish()[before:]):
         outcome["log_lines"] = lines_for_outcome(lines)
     if failure is not None:
         run.sink.add("ERROR", failure.log_text())
@@ -114,6 +201,7 @@ def _run_and_log(run: Run, row: Row) -> Outcome:
 def _run_mutation(run: Run, row: Row) -> tuple[Outcome, Failure | None]:
     transaction = run.transaction
     savepoint = transaction.savepoint()
+    marks = len(run.jobs), len(run.canceled_jobs)
     try:
         located = run.resolver.in_namespace(row["target"]["namespace"], row["target"]["path"])
         if located.function.kind != "mutation":
@@ -124,8 +212,8 @@ def _run_mutation(run: Run, row: Row) -> tuple[Outcome, Failure | None]:
         return {"kind": "success", "value": run.invoke(located, row["args"][0], is_top=False)}, None
     except BaseException as error:
         transaction.rollback(savepoint)
-        run.jobs.clear()
-        run.canceled_jobs.clear()
+        del run.jobs[marks[0] :]
+        del run.canceled_jobs[marks[1] :]
         failure = failure_of(error)
         outcome: Outcome = {"kind": "failed", "error": failure.log_text()}
         if failure.has_data:

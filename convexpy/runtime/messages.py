@@ -41,6 +41,7 @@ class Call(Struct, array_like=True, kw_only=True):
     preset_outcome: bytes | None = None  # kind "job" after a hard kill: skip the function, complete with this outcome
     is_completion_deferred: bool = False  # kind "job" after another one: its on_complete becomes a row of its own
     job_id: str | None = None  # the scheduled function that this call runs for
+    more_jobs: list[str] = []  # kind "job": further rows of the same lane, to be run in the same transaction
 
 
 class JobHint(Struct, array_like=True):
@@ -51,6 +52,7 @@ class JobHint(Struct, array_like=True):
     is_action: bool
     lane: str | None
     queue: str  # "": none
+    completes_together: bool = False  # with others of its lane that are due
 
 
 class Reply(Struct, array_like=True, kw_only=True):

@@ -13,14 +13,15 @@ import asyncio
 import itertools
 import zlib
 from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from sortedcontainers import SortedList
 
 from convexpy.environment import Environment
 from convexpy.errors import ConvexpyError
 from convexpy.limits import (
+    JOBS_TOGETHER_MAX,
     SCHEDULED_ACTIONS_IN_FLIGHT_MAX,
     SCHEDULED_RUNS_IN_FLIGHT_MAX,
     SCHEDULER_ROWS_IN_MEMORY_MAX,
@@ -42,7 +43,7 @@ LOST_ACTION = {"kind": "failed", "error": "Transient error while executing actio
 class JobRunner(Protocol):
     """The backend, as the scheduler needs it."""
 
-    async def run_job(self, job_id: str, prefer: int | None) -> dict[str, Any]: ...
+    async def run_job(self, job_id: str, prefer: int | None, more_jobs: Sequence[str] = ()) -> dict[str, Any]: ...
 
     async def run_system(
         self, name: str, payload: dict[str, Any], *, prefer: int | None = None, job_id: str | None = None
@@ -77,6 +78,13 @@ class _Queue:
         return self.limit is None or self.running < self.limit
 
 
+class _Job(NamedTuple):
+    """A row that waits in its lane."""
+
+    queue: _Queue
+    hint: JobHint
+
+
 class JobScheduler:
     """The one scheduler of a deployment. Implements `backend.JobSink`.
 
@@ -97,7 +105,9 @@ class JobScheduler:
         self._timer_seconds_max = timer_seconds_max
         self._arrivals = itertools.count()
         self._queues: dict[str, _Queue] = {}
-        self._lanes: dict[str, deque[Callable[[], None]]] = {}  # who waits; present while one of the lane runs
+        # Who waits, present while one of the lane runs: jobs that may run together, all else as what begins it.
+        self._lanes: dict[str, deque[Callable[[], None] | _Job]] = {}
+        self._lanes_to_begin: list[str] = []
         self._running = 0  # transactions, not actions
         self._running_actions = 0
         self._waiting_actions: deque[tuple[_Queue, JobHint]] = deque()
@@ -216,6 +226,10 @@ class JobScheduler:
             elif not queue.rows and queue.is_short:
                 queue.is_loading = True
                 self._spawn(self._load_more(queue))
+        # Only now: whoever became due together with the first one of a lane runs together with it.
+        lanes, self._lanes_to_begin = self._lanes_to_begin, []
+        for lane in lanes:
+            self._leave_lane(lane)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -228,8 +242,13 @@ class JobScheduler:
             self._waiting_actions.append((queue, hint))
         elif hint.is_action or hint.lane is None:
             self._begin(queue, hint)
-        else:
+        elif not hint.completes_together or queue.limit is not None:  # a limit counts those that have begun
             self._enter_lane(hint.lane, lambda: self._begin(queue, hint))
+        elif (waiting := self._lanes.get(hint.lane)) is not None:
+            waiting.append(_Job(queue, hint))
+        else:
+            self._lanes[hint.lane] = deque([_Job(queue, hint)])
+            self._lanes_to_begin.append(hint.lane)
 
     def _begin(self, queue: _Queue, hint: JobHint) -> None:
         if self._is_stopped:
@@ -248,11 +267,40 @@ class JobScheduler:
             begin()
 
     def _leave_lane(self, lane: str) -> None:
+        """Let the next one of a lane begin; jobs that wait one behind the other and may run together, together."""
         waiting = self._lanes[lane]
-        if waiting:
-            waiting.popleft()()
-        else:
+        if not waiting:
             del self._lanes[lane]
+            return
+        first = waiting.popleft()
+        if not isinstance(first, _Job):
+            first()
+            return
+        together = [first]
+        while waiting and isinstance(waiting[0], _Job) and len(together) < JOBS_TOGETHER_MAX:
+            together.append(waiting.popleft())  # type: ignore[arg-type]
+        if len(together) == 1:
+            self._begin(*first)
+        else:
+            self._spawn(self._run_together(lane, together))
+
+    async def _run_together(self, lane: str, together: list[_Job]) -> None:
+        """Run jobs of a lane in one transaction; those that it does not take are the next ones of the lane."""
+        for queue, _ in together:
+            queue.running += 1
+        taken = 0
+        try:
+            more = [hint.id for _, hint in together[1:]]
+            done = await self._run_row(together[0].hint, zlib.crc32(lane.encode()), more)
+            taken = done.get("taken", 1)
+            self._lanes[lane].extendleft(reversed(together[taken:]))
+        finally:
+            for number, (queue, hint) in enumerate(together):
+                queue.running -= 1
+                if number < taken:
+                    self._forget(queue, hint)
+            self.wake_soon()
+        self._leave_lane(lane)
 
     async def _run(self, queue: _Queue, hint: JobHint) -> None:
         prefer = None if hint.lane is None else zlib.crc32(hint.lane.encode())
@@ -264,23 +312,27 @@ class JobScheduler:
                 await self._run_action(hint, done, prefer)
         finally:
             queue.running -= 1
-            queue.known.discard(hint.id)
-            if (again := queue.again.pop(hint.id, None)) is not None:
-                self._add(queue, again)
+            self._forget(queue, hint)
             if hint.is_action:
                 self._running_actions -= 1
                 if self._waiting_actions and not self._is_stopped:
                     self._begin(*self._waiting_actions.popleft())
             self.wake_soon()
 
-    async def _run_row(self, hint: JobHint, prefer: int | None) -> dict[str, Any]:
+    def _forget(self, queue: _Queue, hint: JobHint) -> None:
+        """A row has been run; it may be pending once more."""
+        queue.known.discard(hint.id)
+        if (again := queue.again.pop(hint.id, None)) is not None:
+            self._add(queue, again)
+
+    async def _run_row(self, hint: JobHint, prefer: int | None, more_jobs: Sequence[str] = ()) -> dict[str, Any]:
         """The row's transaction; repeated while the server itself cannot run it."""
         self._running += 1
         delay_seconds = RETRY_SECONDS
         try:
             while True:
                 try:
-                    return await self._runner.run_job(hint.id, prefer)
+                    return await self._runner.run_job(hint.id, prefer, more_jobs)
                 except ConvexpyError as error:
                     self._report(f"A scheduled function could not be run and is tried again: {error}")
                     await asyncio.sleep(delay_seconds)

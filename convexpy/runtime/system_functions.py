@@ -41,6 +41,7 @@ def schedule(run: Run, payload: Payload) -> str:
         context=decode_json(payload["context"]),
         lane=payload["lane"],
         queue=payload["queue"],
+        completes_together=payload["completes_together"],
     )
 
 
@@ -56,7 +57,7 @@ class _PlatformFrame(Frame):
         instance = run.generation.application.instances[component]
         self.run, self.instance, self.namespace = run, instance, run.resolver.namespace_of(component)
         self.transaction, self.now_ms, self.job_id = run.transaction, run.now_ms, run.job_id
-        self.scheduled = run.scheduled
+        self.scheduled, self.finished_jobs = run.scheduled, run.finished_jobs
 
 
 def _scheduler_of(run: Run, component: str) -> Scheduler:
@@ -98,7 +99,7 @@ def due_rows(run: Run, payload: Payload) -> list[list[Any]]:
     hints = []
     for row in _first(rows, payload["limit"]):
         hint = job_hint(row["_id"], row)
-        hints.append([hint.id, hint.due_ns, hint.is_action, hint.lane, hint.queue])
+        hints.append([hint.id, hint.due_ns, hint.is_action, hint.lane, hint.queue, hint.completes_together])
     return hints
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from convexpy.errors import LimitExceeded
-from convexpy.limits import FunctionLimits
+from convexpy.limits import SMALL_TRANSACTION_SHARE, FunctionLimits
 from convexpy.storage.keys import (
     ID_BYTES,
     decode_ts,
@@ -73,6 +73,7 @@ class Transaction:
         self._extra_deletes: list[bytes] = []
         self._extra_documents: list[DocumentWrite] = []
         self.new_tables: dict[tuple[int, str], TableInfo] = {}
+        self._ranges_before = self._bytes_before = 0  # of functions that had bounds of their own
 
     # --- reads
 
@@ -122,11 +123,11 @@ class Transaction:
             )
 
     def _check_range_count(self) -> None:
-        most = self.limits.ranges_read
+        most = self.limits.ranges_read + self._ranges_before
         # Counted roughly first: to merge what was read costs more than to read.
         if self._reads.range_count > most and not self.is_unlimited and self._reads.merged_count > most:
             raise LimitExceeded(
-                f"Too many reads in a single function execution (limit: {most}). "
+                f"Too many reads in a single function execution (limit: {self.limits.ranges_read}). "
                 f"Read neighbouring documents with one index range instead of one by one."
             )
 
@@ -380,6 +381,16 @@ class Transaction:
         self.new_tables = savepoint[1]
 
     @property
+    def is_small(self) -> bool:
+        """Whether all of its functions together are far from the bounds of one."""
+        limits, writes = self.limits, self._writes
+        return (
+            self._reads.range_count < limits.ranges_read * SMALL_TRANSACTION_SHARE
+            and writes.writes_so_far < limits.documents_written * SMALL_TRANSACTION_SHARE
+            and self._bytes_before + writes.bytes_written < limits.bytes_written * SMALL_TRANSACTION_SHARE
+        )
+
+    @property
     def has_written(self) -> bool:
         """Whether anything is written and not taken back, be it a row of the platform."""
         return len(self._writes) > 0
@@ -387,6 +398,8 @@ class Transaction:
     def restart_usage(self) -> None:
         """Begin with nothing used, for another function of the same transaction."""
         self.usage = Usage()
+        self._ranges_before = self._reads.range_count
+        self._bytes_before += self._writes.bytes_written
         self._writes.restart_count()
 
     @property
@@ -400,12 +413,12 @@ class Transaction:
     @property
     def ranges_opened(self) -> int:
         """Ranges and single documents looked at so far, each time counted: never below `ranges_read`."""
-        return self._reads.range_count
+        return self._reads.range_count - self._ranges_before
 
     @property
     def ranges_read(self) -> int:
         """Disjoint ranges and single documents looked at so far."""
-        return self._reads.merged_count
+        return max(0, self._reads.merged_count - self._ranges_before)
 
     def without_writes(self) -> Transaction:
         """The same snapshot as it was before this transaction wrote.

@@ -57,6 +57,7 @@ def schedule_step(
         context=context,
         lane=workflow_id,
         queue=definition.queue,
+        completes_together=step.kind != "action",
     )
 
 

@@ -5,6 +5,7 @@ A definition registers one internal mutation of the app, under the handler's own
     {args, parent, delayMs}                      a step of another run: make a child run, which begins later
     {args, startAsync?, onComplete?, context?}   a direct call: make a run, and run its first wave unless startAsync
     {context, outcome, job_id}                   the scheduler: a step's job has its outcome
+    {completions: [{context, outcome, job_id}]}  the scheduler: several steps' jobs of a run have theirs
     {slept: {…}}                                 the scheduler: a step's sleep is over
     {poll: {…}}                                  the scheduler: a timer of the handler is due, or the run shall begin
     {query: {function, args}}                    the scheduler: run the query of a step
@@ -348,7 +349,7 @@ class WorkflowManager:
 
 
 _OTHER_FIELDS = (
-    *("onComplete", "context", "outcome", "job_id", "slept", "poll", "query"),
+    *("onComplete", "context", "outcome", "job_id", "completions", "slept", "poll", "query"),
     *("arrive", "arrived", "endChild", "parent", "delayMs", "canceled", "restarted"),
 )
 _USAGE = "When calling it directly, use '{ args: { ...your workflow args } }'"
@@ -384,13 +385,15 @@ def _make_replayer(definition: Definition) -> Any:
 
 
 def _dispatch(ctx: MutationCtx, definition: Definition, fields: dict[str, Any]) -> Any:
+    if "completions" in fields:
+        return _take_outcomes(ctx, definition, fields["completions"])
     if "outcome" in fields:
         if fields["context"].get("isArrival"):
             return _take_arrival(ctx, definition, fields["context"], fields["outcome"])
-        return _take_outcome(ctx, definition, fields["context"], fields["outcome"])
+        return _take_outcomes(ctx, definition, [fields])
     match fields:
         case {"slept": context}:
-            news = (int(context["position"]), Success())
+            news = [(int(context["position"]), Success())]
             return run_wave(ctx, definition, context["workflowId"], context["epoch"], news)
         case {"poll": poll}:
             return run_wave(ctx, definition, poll["workflowId"], poll["epoch"], is_wake=poll["isWake"])
@@ -438,20 +441,27 @@ def _begin(ctx: MutationCtx, definition: Definition, args: dict[str, Any], field
     return workflow_id
 
 
-def _take_outcome(ctx: MutationCtx, definition: Definition, context: dict[str, Any], fields: dict[str, Any]) -> None:
-    outcome: Outcome = bounded(outcome_of_job(fields), "Step return value")
-    lines = fields.get("log_lines", [])
-    if isinstance(outcome, Failure) and _try_again(ctx, definition, context, outcome, lines):
-        return
-    printed = (int(context["failures"]) + 1, lines)
-    news = (int(context["position"]), outcome)
-    run_wave(ctx, definition, context["workflowId"], context["epoch"], news, printed)
+def _take_outcomes(ctx: MutationCtx, definition: Definition, completions: list[dict[str, Any]]) -> None:
+    """Give runs the outcomes of their steps' jobs: those of one run in one wave."""
+    waves: dict[tuple[str, int], tuple[list[tuple[int, Outcome]], dict[int, tuple[int, list[str]]]]] = {}
+    for completion in completions:
+        context, fields = completion["context"], completion["outcome"]
+        outcome: Outcome = bounded(outcome_of_job(fields), "Step return value")
+        lines = fields.get("log_lines", [])
+        if isinstance(outcome, Failure) and _try_again(ctx, definition, context, outcome, lines):
+            continue
+        news, printed = waves.setdefault((context["workflowId"], context["epoch"]), ([], {}))
+        position = int(context["position"])
+        news.append((position, outcome))
+        printed[position] = (int(context["failures"]) + 1, lines)
+    for (workflow_id, epoch), (news, printed) in waves.items():
+        run_wave(ctx, definition, workflow_id, epoch, news, printed)
 
 
 def _take_arrival(ctx: MutationCtx, definition: Definition, context: dict[str, Any], fields: dict[str, Any]) -> None:
     outcome = outcome_of_arrival(fields)
     if outcome is not None:
-        run_wave(ctx, definition, context["workflowId"], context["epoch"], (int(context["position"]), outcome))
+        run_wave(ctx, definition, context["workflowId"], context["epoch"], [(int(context["position"]), outcome)])
 
 
 def _try_again(

@@ -12,7 +12,9 @@ from __future__ import annotations
 import logging
 import sys
 from collections import deque
+from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from convexpy import MutationCtx
@@ -57,6 +59,9 @@ RUNTIME = f"{sys.implementation.name}-{sys.version_info.major}.{sys.version_info
 STUCK_RETRY_MS_MIN = 1_000
 STUCK_RETRY_MS_MAX = 300_000
 
+News = Sequence[tuple[int, Outcome]]
+Printed = Mapping[int, tuple[int, list[str]]]
+
 _log = logging.getLogger("convexpy_workflow")
 
 # Outcomes that the handler is to have, in order; None for an inline step, which is run when its turn has come.
@@ -68,8 +73,8 @@ def run_wave(
     definition: Definition,
     workflow_id: str,
     epoch: int,
-    news: tuple[int, Outcome] | None = None,
-    printed: tuple[int, list[str]] | None = None,
+    news: News = (),
+    printed: Printed = MappingProxyType({}),
     is_wake: bool = False,
     is_start: bool = False,
 ) -> None:
@@ -77,8 +82,8 @@ def run_wave(
 
     Args:
         epoch: the run's epoch when the news was ordered; another one now means that the run was canceled since.
-        news: position and outcome of a finished step.
-        printed: which attempt brought the news, and what the step's function printed in it.
+        news: position and outcome of each finished step, in the order in which the handler is to have them.
+        printed: by position, which attempt brought the news, and what the step's function printed in it.
         is_wake: this call is the wake-up that the run's row names.
         is_start: the caller waits for the run's first wave; what goes wrong in it is the caller's error.
 
@@ -114,16 +119,17 @@ def run_wave(
     except (DeterminismError, DeadlockError) as error:
         wave.park(error, news, loaded["journal"], values)
         return
-    if news is not None:
-        is_late = not pending and run["state"] == "running" and news[0] not in engine.pending_positions
+    if news:
+        is_awaited = any(position in engine.pending_positions for position, _ in news)
+        is_late = not pending and run["state"] == "running" and not is_awaited
         if is_late and not wave.has_kept:
             # Late news of a step that the handler gave up. Nothing changes, the suspended handler still fits.
             stamp = {"epoch": run["epoch"], "wave": run["wave"], "nonce": run["nonce"]}
             warm_runs.put(key, WarmRun(engine, output, stamp))
             return
-        pending.append(news)
+        pending += news
     try:
-        wave.advance(engine, output, pending, takes_timers=news is None)
+        wave.advance(engine, output, pending, takes_timers=not news)
     except (DeterminismError, DeadlockError) as error:
         engine.close()
         if is_start or wave.has_effects:
@@ -170,8 +176,8 @@ class Wave:
         definition: Definition,
         run: dict[str, Any],
         is_wake: bool,
-        news: tuple[int, Outcome] | None,
-        printed: tuple[int, list[str]] | None,
+        news: News,
+        printed: Printed,
     ) -> None:
         self._ctx = ctx
         self._definition = definition
@@ -188,8 +194,9 @@ class Wave:
         self._patches: list[dict[str, Any]] = []
         self._log_of: dict[int, dict[str, Any]] = {}  # fields with the lines of a step's function, by position
         self._start_lines: list[str] = []
-        if news is not None and printed is not None and printed[1]:
-            self._log_of[news[0]] = {"attempt": printed[0], "lines": printed[1]}
+        for position, (attempt, lines) in printed.items():
+            if lines:
+                self._log_of[position] = {"attempt": attempt, "lines": lines}
         self._kept: dict[int, dict[str, Any]] = {}
         self._values: LargeValues | None = None  # of the kept ones
         # Where the handler came from; None for the first wave.
@@ -406,7 +413,7 @@ class Wave:
     def park(
         self,
         error: DeterminismError | DeadlockError,
-        news: tuple[int, Outcome] | None,
+        news: News,
         journal: dict[str, Any] | None = None,
         values: LargeValues | None = None,
     ) -> None:
@@ -418,8 +425,7 @@ class Wave:
         run = self._run
         self._wave = int(run["wave"])
         nonce = f"{self._ctx.random.getrandbits(64):016x}"
-        if news is not None:
-            position, outcome = news
+        for position, outcome in news:
             fields = {"outcome": outcome_to_fields(outcome), "completed_ms": self._now_ms}
             self._budget.count_value(fields["outcome"])
             self._settled.append({"position": position} | fields | self._log_of.pop(position, {}))

@@ -74,6 +74,28 @@ def complete(ctx: MutationCtx, context: Any, outcome: Any, job_id: str) -> None:
         raise ValueError("the completion is broken")
 
 
+@internal_mutation
+def complete_together(ctx: MutationCtx, **fields: Any) -> None:
+    """Keep each delivery as it came: one completion, or several."""
+    ctx.db.insert("deliveries", fields)
+    ctx.scheduler.run_after(0, internal.jobs.record, {"text": "scheduled by a completion"})
+    if "completions" in fields and ctx.db.query("broken").first() is not None:
+        raise ValueError("several at once are too many")
+
+
+@internal_mutation(args={"count": v.number()})
+def record_many(ctx: MutationCtx, count: float) -> None:
+    for number in range(int(count)):
+        record(ctx, f"{number}")
+
+
+@internal_mutation(args={"lane": v.string()})
+def cancel_all_in_lane(ctx: MutationCtx, lane: str) -> None:
+    for row in ctx.db.query("jobs_of_lanes").collect():
+        if row["lane"] == lane and row["job"] != ctx.meta.request_metadata()["scheduledFunctionId"]:
+            ctx.scheduler.cancel(row["job"])
+
+
 @internal_mutation(args={"id": v.string()})
 def cancel(ctx: MutationCtx, id: str) -> None:
     ctx.scheduler.cancel(id)
