@@ -13,7 +13,7 @@ from convexpy_workflow.step import Step
 
 KINDS = ["call"] * 3 + [
     *("seq", "gather", "gather_all", "wait", "timeout", "group", "shield"),
-    *("completed", "cleanup", "cancel", "sleep", "timer", "queue"),
+    *("completed", "cleanup", "cancel", "sleep", "timer", "queue", "event", "child"),
 ]
 
 
@@ -35,7 +35,7 @@ def random_program(seed: int) -> Node:
     def node(depth: int) -> Node:
         kind = rng.choice(KINDS) if depth else "call"
         made = Node(kind, next(labels), rng.choice([0.001, 0.004, 0.02]))
-        if kind not in ("call", "sleep", "timer"):
+        if kind not in ("call", "sleep", "timer", "event", "child"):
             made.parts = [node(depth - 1) for _ in range(rng.randint(2, 3))]
         return made
 
@@ -75,6 +75,12 @@ class Interpreter:
 
     async def call(self, node: Node) -> Any:
         return await self.step.run_mutation(f"app:f{node.label}", {"history": self.history})
+
+    async def event(self, node: Node) -> Any:
+        return await self.step.await_event(f"e{node.label} {self.history}")
+
+    async def child(self, node: Node) -> Any:
+        return await self.step.run_workflow(f"app:w{node.label}", {"history": self.history})
 
     async def gather(self, node: Node) -> Any:
         return await asyncio.gather(*map(self.run, node.parts))

@@ -181,3 +181,10 @@ async def leaves(step: Step) -> str:
     asyncio.create_task(step.await_event("answer"))  # noqa: RUF006
     await step.sleep(60)
     return "left"
+
+
+@workflow.define
+async def hears_at_once_later(step: Step, name: str, count: float) -> float:
+    """The same, when all of them may have been sent already."""
+    await step.sleep(60)
+    return len(await asyncio.gather(*(step.await_event(name) for _ in range(int(count)))))

@@ -1,0 +1,1 @@
+"""A component with a workflow of its own, which it hands to its parent as a function handle."""
