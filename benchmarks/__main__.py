@@ -9,11 +9,22 @@ import os
 import platform
 import sys
 
-from benchmarks import big_pushes, idle, mutations, push, sleeping_workflows, stages, workflow_growth, workflows
+from benchmarks import (
+    big_pushes,
+    hot_counter,
+    idle,
+    mutations,
+    push,
+    sleeping_workflows,
+    stages,
+    workflow_growth,
+    workflows,
+)
 from benchmarks.common import RUNS, SECONDS, allow_many_connections, busy_percent, table
 
 QUESTIONS = {
     "mutations": mutations.measure,
+    "hot_counter": hot_counter.measure,
     "push": push.measure,
     "idle": idle.measure,
     "big_pushes": big_pushes.measure,

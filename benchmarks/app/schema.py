@@ -6,6 +6,7 @@ schema = define_schema(
     {
         "notes": define_table({"body": v.string(), "seconds": v.number()}).index("by_seconds", ["seconds"]),
         "published": define_table({"body": v.string()}),
+        "counters": define_table({"name": v.string(), "value": v.number()}).index("by_name", ["name"]),
         "topics": define_table({"name": v.string(), "body": v.string()}).index("by_name", ["name"]),
     }
 )
