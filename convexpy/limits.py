@@ -105,10 +105,12 @@ SESSION_REQUESTS_MAX = 4_000  # kept a session
 # HTTP.
 HTTP_BODY_BYTES_MAX = 16 * MIB + 2000
 HTTP_TIMEOUT_SECONDS = 300.0
+HTTP_RETRY_AFTER_SECONDS = 1  # told to clients that meet a full server; workers free themselves faster than that
 UPLOAD_TOKEN_SECONDS = 3600  # after it an upload URL is refused; Convex's own bound
 UPLOAD_SECONDS_MAX = 120.0  # of one upload, as in Convex
 FILE_CHUNK_BYTES = 256 * KIB  # of a stored file, in memory at a time
 SWEEP_FILES_PER_CALL = 1000  # looked up in one transaction
+HTTP_ACTIONS_IN_FLIGHT_MAX = ACTIONS_IN_FLIGHT_MAX // 2  # whoever floods the site leaves room for apps' own actions
 HTTP_ACTION_BODY_BYTES_MAX = 20 * MIB  # of a body, either way, that is held as a whole; streamed ones have no bound
 HTTP_CHUNK_BYTES_MAX = 256 * KIB  # of a response, on its way from an action's worker; one of a request at a time
 

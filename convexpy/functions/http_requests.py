@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
+from starlette.datastructures import FormData, UploadFile
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.types import Message, Receive, Scope
 
@@ -66,13 +67,25 @@ class HttpActionRequest(Request):
 
 
 class BlockingRequest(HTTPConnection):
-    """What a `def` HTTP action gets: the same request, and reading its body blocks the action's thread."""
+    """What a `def` HTTP action gets: the same request, and reading its body blocks the action's thread.
 
-    def __init__(self, scope: Scope, receive: Callable[[], Message], is_gone: Callable[[], bool]) -> None:
+    Args:
+        run: carries out a coroutine in this thread, which has no event loop: the parser of forms is one.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Callable[[], Message],
+        is_gone: Callable[[], bool],
+        run: Callable[[Coroutine[Any, Any, FormData]], FormData],
+    ) -> None:
         super().__init__(scope)
+        self._run = run
         self._receive_blocking = receive
         self._is_gone = is_gone
         self._body: bytes | None = None
+        self._form: FormData | None = None
         self._is_consumed = False
 
     @property
@@ -100,12 +113,7 @@ class BlockingRequest(HTTPConnection):
     def body(self) -> bytes:
         """The whole body; see `HttpActionRequest.body`."""
         if self._body is None:
-            chunks = bytearray()
-            for chunk in self.stream():
-                chunks += chunk
-                if len(chunks) > HTTP_ACTION_BODY_BYTES_MAX:
-                    raise RequestBodyTooLarge
-            self._body = bytes(chunks)
+            self._body = b"".join(self._bounded_stream())
         return self._body
 
     def text(self) -> str:
@@ -116,6 +124,43 @@ class BlockingRequest(HTTPConnection):
         """The whole body as JSON."""
         return json.loads(self.body())
 
+    def form(self, **bounds: Any) -> FormData:
+        """The fields of a form, and its files; the bytes of a file `f` are read with `f.file.read()`.
+
+        Args:
+            bounds: `max_files`, `max_fields` and `max_part_size` (bytes), as of starlette's `Request.form`.
+
+        Raises:
+            RequestBodyTooLarge: the body is beyond the bound of `body()`.
+            MultiPartException: it is no form, or beyond one of `bounds`.
+        """
+        if self._form is None:
+            chunks = self._bounded_stream()
+
+            async def receive() -> Message:
+                chunk = next(chunks, None)
+                return {"type": "http.request", "body": chunk or b"", "more_body": chunk is not None}
+
+            async def parse() -> FormData:
+                return await Request(self.scope, receive).form(**bounds)
+
+            self._form = self._run(parse())
+        return self._form
+
+    def _bounded_stream(self) -> Iterator[bytes]:
+        size = 0
+        for chunk in self.stream():
+            size += len(chunk)
+            if size > HTTP_ACTION_BODY_BYTES_MAX:
+                raise RequestBodyTooLarge
+            yield chunk
+
     def is_disconnected(self) -> bool:
         """Whether the client has left; known once the body has been read."""
         return self._is_gone()
+
+    def close(self) -> None:
+        """Let go of the form's files; done for every action once its response is sent."""
+        for _, value in self._form.multi_items() if self._form is not None else ():
+            if isinstance(value, UploadFile):
+                value.file.close()

@@ -7,12 +7,15 @@ Source: wire-protocol 4.2.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ExceptionHandler
 
 from convexpy.errors import AuthProviderUnavailable, Conflict, OutOfRetention, Overloaded, Unauthenticated, WorkerLost
+from convexpy.limits import HTTP_RETRY_AFTER_SECONDS
 
 
 class HttpRefusal(Exception):
@@ -21,6 +24,11 @@ class HttpRefusal(Exception):
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
         self.status, self.code, self.message = status, code, message
+
+
+def overloaded(code: str, message: str) -> Response:
+    """Come again."""
+    return _answer(503, code, message, {"Retry-After": str(HTTP_RETRY_AFTER_SECONDS)})
 
 
 async def _refusal(request: Request, error: Exception) -> Response:
@@ -35,7 +43,7 @@ async def _unauthenticated(request: Request, error: Exception) -> Response:
 
 async def _unavailable(request: Request, error: Exception) -> Response:
     assert isinstance(error, Overloaded | Conflict | AuthProviderUnavailable | OutOfRetention)
-    return _answer(503, error.code, str(error))
+    return overloaded(error.code, str(error))
 
 
 async def _timeout(request: Request, error: Exception) -> Response:
@@ -56,8 +64,8 @@ async def _internal(request: Request, error: Exception) -> Response:
     return _answer(500, "InternalServerError", "Your request couldn't be completed. Try again later.")
 
 
-def _answer(status: int, code: str, message: str) -> Response:
-    return JSONResponse({"code": code, "message": message}, status)
+def _answer(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    return JSONResponse({"code": code, "message": message}, status, headers)
 
 
 EXCEPTION_HANDLERS: dict[type[Exception], ExceptionHandler] = {

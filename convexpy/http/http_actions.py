@@ -12,6 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from convexpy.errors import ConvexpyError, Unauthenticated
 from convexpy.http.authorization import caller_of
+from convexpy.http.errors import overloaded
+from convexpy.limits import HTTP_ACTIONS_IN_FLIGHT_MAX
 from convexpy.runtime.http_calls import HttpBackend, serve_http_request
 from convexpy.runtime.http_exchange import RequestHead, RequestPart, ResponsePart
 from convexpy.runtime.http_routes import RouteMatch
@@ -19,11 +21,14 @@ from convexpy.runtime.identity import Authenticator
 
 
 class AppHttpActions:
-    """Implements `site.HttpActions` for the code that is live."""
+    """Implements `site.HttpActions` for the code that is live. With HTTP_ACTIONS_IN_FLIGHT_MAX running it refuses more:
+    an action may run for minutes, and waiting behind it would look like a dead server.
+    """
 
     def __init__(self, backend: HttpBackend, authenticator: Authenticator) -> None:
         self._backend = backend
         self._authenticator = authenticator
+        self._in_flight = 0
 
     @property
     def is_empty(self) -> bool:
@@ -37,7 +42,15 @@ class AppHttpActions:
             return None
 
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-            await self._serve(match, path, scope, receive, send)
+            if self._in_flight >= HTTP_ACTIONS_IN_FLIGHT_MAX:
+                text = f"{HTTP_ACTIONS_IN_FLIGHT_MAX} HTTP actions are running. Try again later."
+                await overloaded("TooManyConcurrentRequests", text)(scope, receive, send)
+                return
+            self._in_flight += 1
+            try:
+                await self._serve(match, path, scope, receive, send)
+            finally:
+                self._in_flight -= 1
 
         return serve
 

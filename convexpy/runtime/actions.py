@@ -6,6 +6,7 @@ component and path. An action worker reads the database only to know tables and 
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from functools import partial
@@ -120,12 +121,18 @@ class ActionRunner:
         host = _Host(self, run, located, operations, exchange.head.identity_error)
         with running(host):
             if function.is_async:
-                response = await function.handler(ActionCtx(host), exchange.request())
+                request = exchange.request()
+                try:
+                    response = await function.handler(ActionCtx(host), request)
+                    await send_response(response, call.path, exchange.scope, exchange.receive, exchange.send)
+                finally:
+                    await request.close()  # the files of its form
             else:
                 context = contextvars.copy_context()
-                blocking = BlockingActionCtx(host), exchange.blocking_request()
-                response = await operations.in_thread(partial(context.run, function.handler, *blocking))
-            await send_response(response, call.path, exchange.scope, exchange.receive, exchange.send)
+                with contextlib.closing(exchange.blocking_request()) as blocking:
+                    handle = partial(context.run, function.handler, BlockingActionCtx(host), blocking)
+                    response = await operations.in_thread(handle)
+                    await send_response(response, call.path, exchange.scope, exchange.receive, exchange.send)
 
     def locate(self, caller: Located, call: Call, reference: Any) -> Located:
         """Resolve a reference as the action's component sees it now."""

@@ -5,6 +5,7 @@ The head of a response leaves with its first chunk, so an error before that is s
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Protocol
 
 import msgspec
@@ -64,7 +65,7 @@ class WorkerExchange:
 
     def blocking_request(self) -> BlockingRequest:
         """For a `def` action."""
-        return BlockingRequest(self.scope, self._receive_blocking, self._is_gone_blocking)
+        return BlockingRequest(self.scope, self._receive_blocking, self._is_gone_blocking, asyncio.run)
 
     async def receive(self) -> Message:
         """The next piece of the body, as an ASGI message."""

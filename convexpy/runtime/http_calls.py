@@ -6,6 +6,7 @@ from typing import Protocol
 
 import msgspec
 
+from convexpy.limits import HTTP_RETRY_AFTER_SECONDS
 from convexpy.runtime.http_exchange import HttpExchange, RequestHead, RequestPart, ResponsePart
 from convexpy.runtime.http_routes import RouteMatch, RouteTable
 from convexpy.runtime.interface import FunctionRequest
@@ -68,5 +69,5 @@ async def serve_http_request(
 def _failure(reply: Reply) -> ResponsePart:
     if reply.loss == "overloaded":
         body = msgspec.json.encode({"code": "TooManyConcurrentRequests", "message": reply.error})
-        return ResponsePart(body, True, 503, _JSON)
+        return ResponsePart(body, True, 503, [*_JSON, (b"retry-after", b"%d" % HTTP_RETRY_AFTER_SECONDS)])
     return ResponsePart(reply.value, True, 500, _JSON)

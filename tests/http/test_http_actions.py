@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from convexpy.functions.application import Application, load_application
+from convexpy.limits import HTTP_ACTION_BODY_BYTES_MAX
 from convexpy.testing import TestBackend
 
 APP = Path(__file__).parent / "actions_app"
@@ -56,6 +58,55 @@ def test_a_form_is_read(backend: TestBackend) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
 
     assert backend.fetch("/form", method="POST", headers=headers, body="a=1&b=x+y").json() == {"a": "1", "b": "x y"}
+
+
+def test_a_def_handler_reads_forms_with_files(backend: TestBackend) -> None:
+    """Large files too, which the parser puts on disk meanwhile."""
+    large = b"x" * 3_000_000
+    body = (
+        b'--edge\r\nContent-Disposition: form-data; name="title"\r\n\r\nlamps\r\n'
+        b'--edge\r\nContent-Disposition: form-data; name="page"; filename="a.txt"\r\n\r\n' + large + b"\r\n--edge--\r\n"
+    )
+    many = {"Content-Type": "multipart/form-data; boundary=edge"}
+    one = {"Content-Type": "application/x-www-form-urlencoded"}
+
+    shown = backend.fetch("/blocking-form", method="POST", headers=many, body=body)
+    assert shown.json() == [{"title": "lamps", "page": ["a.txt", 3_000_000]}, True]
+    assert backend.fetch("/blocking-form", method="POST", headers=one, body="a=1&b=x+y").json()[0] == {
+        "a": "1",
+        "b": "x y",
+    }
+    assert backend.fetch("/blocking-form", method="POST", body="no form").json()[0] == {}
+    too_large = backend.fetch("/blocking-form", method="POST", headers=one, body=bytes(HTTP_ACTION_BODY_BYTES_MAX + 1))
+    assert (too_large.status, "HttpRequestTooLarge" in too_large.text) == (500, True)
+
+
+@pytest.mark.parametrize(
+    ("how", "body", "expected"),
+    [
+        ("body", b"12345", [5, True]),
+        ("body", b"", [0, True]),
+        ("text", "wörter".encode(), ["wörter", "wörter"]),
+        ("json", b'{"a": [1]}', [{"a": [1]}, {"a": [1]}]),
+        ("stream", b"12345", 5),
+    ],
+)
+def test_a_def_handler_reads_its_body_in_every_way(backend: TestBackend, how: str, body: bytes, expected: Any) -> None:
+    assert backend.fetch(f"/blocking-body/{how}", method="POST", body=body).json() == expected
+
+
+def test_a_def_handler_reads_the_head(backend: TestBackend) -> None:
+    headers = {"Cookie": "crumb=sweet", "X-Name": "ada"}
+
+    shown = backend.fetch("/blocking-body/head?x=1&y=2", headers=headers).json()
+
+    assert shown == ["GET", "x=1&y=2", "1", {"crumb": "sweet"}, "ada"]
+
+
+def test_a_body_that_was_streamed_is_gone(backend: TestBackend) -> None:
+    refused = backend.fetch("/blocking-body/stream-twice", method="POST", body="x")
+
+    assert (refused.status, "has been read already" in refused.text) == (500, True)
 
 
 def test_no_route_is_404(backend: TestBackend) -> None:

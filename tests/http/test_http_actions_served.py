@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from convexpy.limits import HTTP_ACTIONS_IN_FLIGHT_MAX
 from tests.clients.server import Server
+from tests.faults.processes import processes_of
 
 APP = Path(__file__).parent / "actions_app"
 MIB = 1024 * 1024
@@ -73,3 +77,83 @@ def test_a_client_that_leaves_does_not_stop_the_action(server: Server) -> None:
         if "ran to its end" in httpx2.post(f"{server.url}/api/query", json=query).json()["value"]:
             return
     raise AssertionError("the action did not run to its end")
+
+
+def connection(server: Server) -> socket.socket:
+    host, port = server.site_url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=30)
+
+
+def test_beyond_the_bound_clients_are_told_to_come_again(tmp_path: Path) -> None:
+    """All of them wait for a body that does not come. Who leaves makes room; other actions have room all the time."""
+    server = Server(APP, tmp_path)
+    server.start()
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.stop)
+        waiting = [stack.enter_context(connection(server)) for _ in range(HTTP_ACTIONS_IN_FLIGHT_MAX)]
+        for each in waiting:
+            each.sendall(b"POST /length HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n")
+        for each in waiting:
+            assert each.recv(64).startswith(b"HTTP/1.1 100"), "the action asks for the body"
+
+        refused = httpx2.get(f"{server.site_url}/nobody")
+        assert (refused.status_code, refused.json()["code"]) == (503, "TooManyConcurrentRequests")
+        assert int(refused.headers["retry-after"]) >= 1
+        assert httpx2.post(f"{server.url}/api/action", json={"path": "rows:act", "args": {}}).json()["value"] == "acted"
+
+        waiting[0].close()
+        while (answer := httpx2.get(f"{server.site_url}/nobody")).status_code == 503:
+            pass
+        assert answer.text == "served"
+        waiting[1].sendall(b"x")
+        assert waiting[1].recv(64).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_an_action_beyond_its_time_is_cut_off(tmp_path: Path) -> None:
+    """Before the head it is a 500 that says so; after it the connection ends before the response does."""
+    server = Server(APP, tmp_path, options=("--limit", "action_timeout_seconds=1"))
+    server.start()
+    try:
+        with connection(server) as client:
+            client.sendall(b"POST /length HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n")
+            answer = client.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 500 ") and b"timed out" in answer
+
+        got = b""
+        with pytest.raises(httpx2.RemoteProtocolError), httpx2.stream("GET", f"{server.site_url}/forever") as response:
+            assert response.status_code == 200
+            for chunk in response.iter_bytes():
+                got += chunk
+        assert got.startswith(b"tick\ntick\n")
+        assert httpx2.get(f"{server.site_url}/nobody").text == "served"
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("mib", [96, pytest.param(1024, marks=pytest.mark.slow)])
+def test_bodies_of_any_size_pass_through_little_memory(server: Server, mib: int) -> None:
+    """Up and down at the same time: neither the server nor the action's worker holds more than some chunks."""
+    (worker,) = processes_of(server.pid)["cvx-action"]
+    chunk = bytes(MIB)
+    httpx2.post(f"{server.site_url}/echo", content=iter([chunk]))
+    before = {pid: memory_kib(pid, "VmRSS") for pid in (server.pid, worker)}
+
+    with connection(server) as client:
+        head = f"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: {mib * MIB}\r\nConnection: close\r\n\r\n"
+        client.sendall(head.encode())
+        sending = threading.Thread(target=client.sendall, args=(bytes(mib * MIB),))
+        sending.start()
+        size = 0
+        while data := client.recv(MIB):
+            size += len(data)
+        sending.join()
+
+    grown = {pid: memory_kib(pid, "VmHWM") - before[pid] for pid in before}
+    print(f"{mib} MiB each way: server grew by {grown[server.pid]} KiB, the worker by {grown[worker]} KiB")
+    assert size > mib * MIB
+    assert max(grown.values()) < 16 * 1024
+
+
+def memory_kib(pid: int, name: str) -> int:
+    text = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name}:"))

@@ -129,3 +129,49 @@ async def until_gone(ctx: ActionCtx, request: Request) -> Response:
         await ctx.run_mutation(api.rows.add, {"text": "ran to its end"})
 
     return StreamingResponse(chunks())
+
+
+@http.route("/blocking-form", method="POST")
+def blocking_form(ctx: BlockingActionCtx, request: BlockingRequest) -> Response:
+    """What each field holds; of files their name and size."""
+    shown = {}
+    for name, value in request.form().multi_items():
+        shown[name] = value if isinstance(value, str) else [value.filename, len(value.file.read())]
+    return json_response([shown, dict(request.form()).keys() == shown.keys()])
+
+
+@http.route(path_prefix="/blocking-body/", methods=["GET", "POST"])
+def blocking_body(ctx: BlockingActionCtx, request: BlockingRequest) -> Response:
+    """The body by each of the ways to read it."""
+    how = request.url.path.rpartition("/")[2]
+    if how == "body":
+        return json_response([len(request.body()), request.body() == request.body()])
+    if how == "text":
+        return json_response([request.text(), request.text()])
+    if how == "json":
+        return json_response([request.json(), request.json()])
+    if how == "stream":
+        return json_response(sum(map(len, request.stream())))
+    if how == "stream-twice":
+        list(request.stream())
+        return json_response(len(request.body()))
+    head = [request.method, request.url.query, request.query_params["x"], request.cookies, request.headers["x-name"]]
+    return json_response(head)
+
+
+@http.route("/forever")
+async def forever(ctx: ActionCtx, request: Request) -> Response:
+    """A response without end."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        while True:
+            yield b"tick\n"
+            await asyncio.sleep(0.01)
+
+    return StreamingResponse(chunks())
+
+
+@http.route("/echo", methods=["POST"])
+async def echo(ctx: ActionCtx, request: Request) -> Response:
+    """Send back what comes, while it comes."""
+    return StreamingResponse(request.stream(), media_type="application/octet-stream")

@@ -1,6 +1,6 @@
 """What the HTTP actions of this app read and write."""
 
-from convexpy import MutationCtx, QueryCtx, mutation, query
+from convexpy import ActionCtx, MutationCtx, QueryCtx, action, mutation, query
 
 
 @mutation
@@ -11,3 +11,9 @@ def add(ctx: MutationCtx, text: str) -> str:
 @query
 def texts(ctx: QueryCtx) -> list[str]:
     return [row["text"] for row in ctx.db.query("rows")]
+
+
+@action
+async def act(ctx: ActionCtx) -> str:
+    """There is room for this."""
+    return "acted"
