@@ -19,7 +19,7 @@ from tests.faults.conftest import APP
 from tests.faults.convex_client import http, sync_client
 
 AWAY = (OSError, EOFError, ConnectionClosed)
-RUNS, SENDERS = 24, 4
+RUNS, SENDERS, LETTERS_EACH = 24, 4, 25
 
 
 async def until(server: Server, path: str, round: str, is_so: Callable[[Any], bool]) -> Any:
@@ -37,6 +37,30 @@ async def count_effects(server: Server, round: str) -> Counter[tuple[str, str]]:
     async with http(server.port) as connection:
         effects = await connection.value("query", "chores:effects", {"round": round})
     return Counter((effect["run"], effect["step"]) for effect in effects)
+
+
+def test_events_of_many_senders_arrive_once_and_each_senders_in_order(server: Server) -> None:
+    """Sends conflict with each other and with the waves that take them; all of them run again until they fit."""
+
+    async def send(run: str, sender: int) -> None:
+        async with http(server.port) as connection:
+            for number in range(LETTERS_EACH):
+                text = f"{sender} {number}"
+                await connection.value("mutation", "letters:send_to", {"run": run, "text": text})
+
+    async def play() -> Any:
+        begun = {"round": "crowd", "run": "one", "count": SENDERS * LETTERS_EACH}
+        async with http(server.port) as connection:
+            run = await connection.value("mutation", "letters:begin_to_collect", begun)
+        await asyncio.gather(*(send(run, sender) for sender in range(SENDERS)))
+        return await until(server, "chores:states", "crowd", is_over)
+
+    texts = asyncio.run(play())["one"]["result"]
+
+    for sender in range(SENDERS):
+        own = [text for text in texts if text.startswith(f"{sender} ")]
+        assert own == [f"{sender} {number}" for number in range(LETTERS_EACH)]
+    assert len(texts) == SENDERS * LETTERS_EACH
 
 
 def test_an_event_is_kept_over_a_kill_until_it_is_awaited(tmp_path: Path) -> None:

@@ -28,6 +28,26 @@ async def receive(step: Step, round: str, run: str, seconds: float) -> str:
     return text
 
 
+@workflow.define(args={"count": v.number()}, returns=v.array(v.string()))
+async def collect(step: Step, count: float) -> list[str]:
+    """Await so many letters, one after the other."""
+    return [(await step.await_event(Letter))["text"] for _ in range(int(count))]
+
+
+@mutation
+def begin_to_collect(ctx: MutationCtx, round: str, run: str, count: float) -> str:
+    """Start a run of `collect`; returns its id."""
+    started: str = workflow.start(ctx, internal.letters.collect, {"count": count})
+    ctx.db.insert("runs", {"round": round, "name": run, "workflow": started})
+    return started
+
+
+@mutation
+def send_to(ctx: MutationCtx, run: str, text: str) -> None:
+    """Send a letter to a run by its id."""
+    workflow.send_event(ctx, Letter, workflow_id=run, value={"text": text})
+
+
 @mutation
 def begin(ctx: MutationCtx, round: str, run: str, seconds: float) -> None:
     """Start a run under a name."""
