@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from convexpy.errors import ConvexpyError
+
+L = TypeVar("L", "FunctionLimits", "LogLimits")
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -45,9 +47,7 @@ READERS_MAX = 510  # slots of LMDB's reader table; one a worker process and a fe
 # The commit log, in memory (conflict checks) and on disk (reads in the past).
 WRITE_LOG_SECONDS_MAX = 60  # a transaction that began before is a conflict and runs again
 WRITE_LOG_KEYS_MAX = 1_000_000
-LOG_RETENTION_SECONDS = 24 * 3600
-LOG_RETENTION_BYTES = 1024 * MIB
-LOG_MAP_SHARE_MAX = 1 / 4  # of the map, where that is less than LOG_RETENTION_BYTES
+LOG_MAP_SHARE_MAX = 1 / 4  # of the map, where that is less than LogLimits.log_retention_bytes
 LOG_TRIM_ROWS_PER_COMMIT = 64
 PAST_READ_COMMITS_MAX = 100_000  # since the timestamp that is read at; a read in the past takes all of them back
 PAST_READ_BYTES_MAX = 64 * MIB  # of the log, likewise
@@ -190,10 +190,44 @@ class FunctionLimits:
         Raises:
             ConvexpyError: a name that is no bound (the text lists the known ones), or a value that cannot be one.
         """
-        known = {field.name for field in fields(self)}
-        if unknown := sorted(set(values) - known):
-            raise ConvexpyError(f"limits.{unknown[0]} is no limit. Known limits: {', '.join(sorted(known))}.")
-        return replace(self, **{name: _bound(name, value, getattr(self, name)) for name, value in values.items()})
+        _require_known(values, _names(self))
+        return _replaced(self, values)
+
+
+@dataclass(frozen=True)
+class LogLimits:
+    """What is kept on disk of the commit log, which reads in the past need. Beyond either bound the oldest goes, some
+    of it with each commit; the newest commit always stays."""
+
+    log_retention_seconds: int = 24 * 3600
+    log_retention_bytes: int = 1024 * MIB
+
+
+def override_limits(values: Mapping[str, Any]) -> tuple[dict[str, float], LogLimits]:
+    """What a deployment's `limits.NAME` settings say: overrides of `FunctionLimits`, and the log's bounds.
+
+    Raises:
+        ConvexpyError: a name that is no bound (the text lists the known ones), or a value that cannot be one.
+    """
+    log_limits = LogLimits()
+    _require_known(values, _names(FunctionLimits()) | _names(log_limits))
+    of_log = {name: value for name, value in values.items() if name in _names(log_limits)}
+    of_functions = {name: value for name, value in values.items() if name not in of_log}
+    FunctionLimits().override(of_functions)
+    return of_functions, _replaced(log_limits, of_log)
+
+
+def _names(limits: FunctionLimits | LogLimits) -> set[str]:
+    return {field.name for field in fields(limits)}
+
+
+def _require_known(values: Mapping[str, Any], known: set[str]) -> None:
+    if unknown := sorted(set(values) - known):
+        raise ConvexpyError(f"limits.{unknown[0]} is no limit. Known limits: {', '.join(sorted(known))}.")
+
+
+def _replaced(limits: L, values: Mapping[str, Any]) -> L:
+    return replace(limits, **{name: _bound(name, value, getattr(limits, name)) for name, value in values.items()})
 
 
 def _bound(name: str, value: Any, default: float) -> Any:

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from convexpy.environment import RealEnvironment
-from convexpy.limits import BATCH_REQUESTS_MAX, RELAXED_SYNC_INTERVAL_MS
+from convexpy.limits import BATCH_REQUESTS_MAX, RELAXED_SYNC_INTERVAL_MS, LogLimits
 from convexpy.processes.child import enter_child, leave
 from convexpy.processes.frames import FrameSocket
 from convexpy.processes.host import resolve
@@ -50,11 +50,13 @@ class CommitterParts:
 
 
 def open_committer(settings: Mapping[str, Any]) -> CommitterParts:
-    """Open the database of `data_folder` for writing; `is_relaxed`: commit without waiting for the last sync."""
+    """Open the database of `data_folder` for writing; `is_relaxed`: commit without waiting for the last sync; the log
+    is kept as far as `log_limits` say."""
     store = LmdbStore(Path(settings["data_folder"]), readonly=False, metasync=not settings["is_relaxed"])
     store.clear_stale_readers()
     environment = RealEnvironment()
-    committer = Committer(LmdbCommitLog(store, environment, reserve=SpaceReserve(store)), environment)
+    limits = LogLimits(**settings["log_limits"])
+    committer = Committer(LmdbCommitLog(store, environment, reserve=SpaceReserve(store), limits=limits), environment)
     return CommitterParts(committer.commit, store.sync if settings["is_relaxed"] else None, store.close)
 
 

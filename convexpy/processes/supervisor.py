@@ -10,10 +10,11 @@ import asyncio
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from convexpy.errors import ConvexpyError, WorkerLost
-from convexpy.limits import PROCESS_START_SECONDS_MAX, PROCESS_STOP_SECONDS_MAX
+from convexpy.limits import PROCESS_START_SECONDS_MAX, PROCESS_STOP_SECONDS_MAX, LogLimits
 from convexpy.processes.action_pool import ActionPool
 from convexpy.processes.commit_queue import CommitQueue, Outcome
 from convexpy.processes.launch import ChildProcess, start_python
@@ -44,6 +45,7 @@ class Supervisor:
         on_output: Callable[[Output], None],
         report: Callable[[str], None],
         is_relaxed: bool = False,
+        log_limits: LogLimits | None = None,
         committer_parts: str = OPEN_COMMITTER,
     ) -> None:
         self.commits = CommitQueue(on_batch, self._committer_lost)
@@ -52,6 +54,7 @@ class Supervisor:
         self._on_output = on_output
         self._report = report
         self._is_relaxed = is_relaxed
+        self._log_limits = log_limits or LogLimits()
         self._committer_parts = committer_parts
         self._committer: ChildProcess | None = None
         self._templates: set[TemplateProcess] = set()
@@ -79,6 +82,7 @@ class Supervisor:
             "socket": theirs.fileno(),
             "data_folder": str(self._data_folder),
             "is_relaxed": self._is_relaxed,
+            "log_limits": asdict(self._log_limits),
             "parts": self._committer_parts,
         }
         with theirs:

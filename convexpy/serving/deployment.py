@@ -82,6 +82,7 @@ class Deployment:
             on_output=self._show_output,
             report=self._report,
             is_relaxed=self.settings.is_relaxed,
+            log_limits=self.settings.log_limits,
         )
         await self._supervisor.start_committer()
         self._publisher = Publisher(_last_commit_ts(self.folder.path), self._environment)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from convexpy.errors import ConvexpyError
-from convexpy.limits import MAP_BYTES, MAP_BYTES_MIN, FunctionLimits
+from convexpy.limits import MAP_BYTES, MAP_BYTES_MIN, LogLimits, override_limits
 
 DEFAULT_PORT, DEFAULT_SITE_PORT = 3210, 3211
 _KNOWN = {
@@ -33,6 +33,7 @@ class DeploymentSettings:
         is_redacted: `serve`: error texts and log lines stay in the server.
         is_relaxed: `--durability=relaxed`: power loss may cost the last commits.
         limits: overrides of `FunctionLimits`.
+        log_limits: how much of the commit log is kept.
     """
 
     project_folder: Path
@@ -41,6 +42,7 @@ class DeploymentSettings:
     is_relaxed: bool = False
     workers: int | None = None
     limits: dict[str, float] = field(default_factory=dict)
+    log_limits: LogLimits = field(default_factory=LogLimits)
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     site_port: int = DEFAULT_SITE_PORT
@@ -73,6 +75,7 @@ def read_settings(project_folder: Path, options: dict[str, Any], *, is_redacted:
     if durability not in ("full", "relaxed"):
         raise ConvexpyError(f"durability is 'full' or 'relaxed', not {durability!r}.")
     port = _port(merged.get("port", DEFAULT_PORT), "port")
+    limits, log_limits = _limits(merged.get("limits", {}))
     data = Path(merged["data"]) if "data" in merged else project_folder / ".convexpy"
     return DeploymentSettings(
         project_folder=project_folder.resolve(),
@@ -80,7 +83,8 @@ def read_settings(project_folder: Path, options: dict[str, Any], *, is_redacted:
         is_redacted=is_redacted,
         is_relaxed=durability == "relaxed",
         workers=merged.get("workers"),
-        limits=_limits(merged.get("limits", {})),
+        limits=limits,
+        log_limits=log_limits,
         host=merged.get("host", "127.0.0.1"),
         port=port,
         map_bytes=_map_bytes(merged.get("map-bytes", MAP_BYTES)),
@@ -99,12 +103,11 @@ def _project_table(file: Path) -> dict[str, Any]:
     return table
 
 
-def _limits(given: Any) -> dict[str, float]:
+def _limits(given: Any) -> tuple[dict[str, float], LogLimits]:
     """The overrides, refused here rather than by the first process that uses them."""
     if not isinstance(given, dict):
         raise ConvexpyError(f"limits is a table of NAME = NUMBER, not {given!r}.")
-    FunctionLimits().override(given)
-    return dict(given)
+    return override_limits(given)
 
 
 def _map_bytes(value: Any) -> int:

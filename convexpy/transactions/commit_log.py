@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from convexpy.environment import Environment
 from convexpy.errors import ConvexpyError, OutOfRetention
-from convexpy.limits import LOG_MAP_SHARE_MAX, LOG_RETENTION_BYTES, LOG_RETENTION_SECONDS, LOG_TRIM_ROWS_PER_COMMIT
+from convexpy.limits import LOG_MAP_SHARE_MAX, LOG_TRIM_ROWS_PER_COMMIT, LogLimits
 from convexpy.storage.keys import decode_ts, encode_ts
 from convexpy.storage.lmdb_store import (
     CATALOG_TS,
@@ -96,6 +96,7 @@ class LmdbCommitLog:
         reserve: space for what frees space; None: there is none.
         origin: timestamp and instance secret that an empty one begins with, where it is to be the copy of another;
             None: new ones.
+        limits: of what is kept.
     """
 
     def __init__(
@@ -105,8 +106,10 @@ class LmdbCommitLog:
         *,
         reserve: SpaceReserve | None = None,
         origin: tuple[int, bytes] | None = None,
+        limits: LogLimits | None = None,
     ) -> None:
         self._store = store
+        self._limits = limits or LogLimits()
         self._reserve = reserve
         self._environment = environment
         self._last_ts = self._initialise(origin)
@@ -195,8 +198,8 @@ class LmdbCommitLog:
     def _trim(self, transaction: Any, latest: bytes) -> None:
         """Bounded work a batch; the newest commit always stays."""
         log = self._store.log
-        oldest_kept = encode_ts(max(0, self._environment.now_ns() - LOG_RETENTION_SECONDS * 10**9))
-        bytes_max = min(LOG_RETENTION_BYTES, int(self._store.map_bytes * LOG_MAP_SHARE_MAX))
+        oldest_kept = encode_ts(max(0, self._environment.now_ns() - self._limits.log_retention_seconds * 10**9))
+        bytes_max = min(self._limits.log_retention_bytes, int(self._store.map_bytes * LOG_MAP_SHARE_MAX))
 
         def is_kept(key: bytes) -> bool:
             return key == latest or (key >= oldest_kept and page_bytes(transaction.stat(log)) <= bytes_max)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from convexpy.errors import OutOfRetention
-from convexpy.limits import LOG_RETENTION_SECONDS
+from convexpy.limits import LogLimits
 from convexpy.storage.lmdb_store import LmdbStore
 from convexpy.transactions import past_snapshot as past_snapshot_module
 from convexpy.transactions.catalog import load_catalog
@@ -122,7 +122,7 @@ def test_what_is_trimmed_cannot_be_read_any_more(database: Database) -> None:
         transaction = database.begin()
         insert(transaction, table, n=n)
         stamps.append(database.committed(transaction))
-    database.environment.advance(LOG_RETENTION_SECONDS + 1)
+    database.environment.advance(LogLimits().log_retention_seconds + 1)
     transaction = database.begin()
     insert(transaction, table, n=3)
     last = database.committed(transaction)

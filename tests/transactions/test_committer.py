@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from convexpy.limits import LOG_RETENTION_SECONDS, WRITE_LOG_SECONDS_MAX
+from convexpy.limits import WRITE_LOG_SECONDS_MAX, LogLimits
 from convexpy.storage.lmdb_store import LmdbStore, StoreError
 from convexpy.storage.reserve import SpaceReserve
 from convexpy.transactions import commit_log as commit_log_module
@@ -206,7 +206,7 @@ def test_old_log_rows_go_a_few_at_a_time(
         insert(transaction, messages, n=n)
         database.committed(transaction)
     before = log_length(database)
-    database.environment.advance(LOG_RETENTION_SECONDS + 1)
+    database.environment.advance(LogLimits().log_retention_seconds + 1)
 
     lengths = []
     for n in range(6):
@@ -219,10 +219,31 @@ def test_old_log_rows_go_a_few_at_a_time(
     assert lengths[-1] == 6
 
 
-def test_a_log_that_is_too_large_is_trimmed(
-    database: Database, messages: TableInfo, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(commit_log_module, "LOG_RETENTION_BYTES", 100_000)
+def use_log(database: Database, limits: LogLimits) -> None:
+    """As a server that is started again with other settings."""
+    log = LmdbCommitLog(database.store, database.environment, limits=limits)
+    database.committer = Committer(log, database.environment)
+
+
+def test_a_deployment_may_keep_its_log_for_a_shorter_time(database: Database, messages: TableInfo) -> None:
+    """Also what was logged before it was told so."""
+    for n in range(3):
+        transaction = database.begin()
+        insert(transaction, messages, n=n)
+        database.committed(transaction)
+    database.environment.advance(61)
+    use_log(database, LogLimits(log_retention_seconds=60))
+
+    for n in range(2):
+        transaction = database.begin()
+        insert(transaction, messages, n=n)
+        database.committed(transaction)
+
+    assert log_length(database) == 2
+
+
+def test_a_log_that_is_too_large_is_trimmed(database: Database, messages: TableInfo) -> None:
+    use_log(database, LogLimits(log_retention_bytes=100_000))
     for _ in range(20):
         transaction = database.begin()
         insert(transaction, messages, n="x" * 20_000)
