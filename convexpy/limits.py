@@ -42,6 +42,8 @@ MAP_RESERVE_SHARE = 1 / 16  # of the map, at most MAP_RESERVE_BYTES_MAX: only de
 MAP_RESERVE_BYTES_MAX = 256 * MIB
 DISK_RESERVE_BYTES = 16 * MIB  # a file in the data folder that goes when a delete finds the disk full
 SPACE_FREEING_GROWTH_BYTES_MAX = 4 * KIB  # a commit that deletes may add so much and still use the reserves
+OLD_READER_SECONDS_MAX = 60.0  # one snapshot beside commits, outside of calls, whose own limits bound them
+OLD_READER_LOOK_SECONDS = 5.0
 READERS_MAX = 510  # slots of LMDB's reader table; one a worker process and a few for tools
 
 # The commit log, in memory (conflict checks) and on disk (reads in the past).

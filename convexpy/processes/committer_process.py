@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import sys
 import time
 import traceback
 from collections import deque
@@ -25,6 +26,7 @@ from convexpy.processes.frames import FrameSocket
 from convexpy.processes.host import resolve
 from convexpy.processes.messages import Ready, StartFailed
 from convexpy.storage.lmdb_store import LmdbStore
+from convexpy.storage.old_readers import OldReaders
 from convexpy.storage.reserve import SpaceReserve
 from convexpy.transactions.commit_log import LmdbCommitLog
 from convexpy.transactions.commit_messages import BatchOutcome, CommitRequest, Committed, Conflicted, Refused
@@ -57,7 +59,14 @@ def open_committer(settings: Mapping[str, Any]) -> CommitterParts:
     environment = RealEnvironment()
     limits = LogLimits(**settings["log_limits"])
     committer = Committer(LmdbCommitLog(store, environment, reserve=SpaceReserve(store), limits=limits), environment)
-    return CommitterParts(committer.commit, store.sync if settings["is_relaxed"] else None, store.close)
+    old_readers = OldReaders(store, environment, lambda text: print(text, file=sys.stderr, flush=True))
+
+    def commit(requests: Requests) -> Outcomes:
+        outcomes = committer.commit(requests)
+        old_readers.look()
+        return outcomes
+
+    return CommitterParts(commit, store.sync if settings["is_relaxed"] else None, store.close)
 
 
 def main(settings: dict[str, Any]) -> None:
