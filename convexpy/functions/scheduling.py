@@ -194,15 +194,39 @@ class Scheduler:
 
     def set_queue_limit(self, queue: str, limit: int) -> None:
         """How many functions of a named queue run at once, from this commit on; 0 pauses it."""
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-            raise InvalidRequest(f"The limit of a queue is an integer of at least 0, not {limit!r}.")
+        self._set_queue(queue, _checked_limit(limit), {})
+
+    def declare_queue_limit(self, queue: str, limit: int) -> None:
+        """What the app's code says of a queue: it is set where nobody has said anything, or the code something else.
+
+        So what `set_queue_limit` says stays until the code is changed, and callers that declare the same again write
+        nothing and do not conflict.
+        """
+        row = self._queue_row(queue)
+        if row is None or row.get("declared") != limit:
+            declared = _checked_limit(limit)
+            was_said = row is not None and "declared" not in row
+            self._set_queue(queue, row["limit"] if row is not None and was_said else declared, {"declared": declared})
+
+    def _set_queue(self, queue: str, limit: int, declared: Row) -> None:
         host = self._host
-        key = index_key([host.namespace, queue])
-        bounds = IndexBounds(key, key + b"\xff")
-        for row in host.transaction.scan(QUEUES, QUEUES.indexes["by_name"], bounds):
-            host.transaction.replace(QUEUES, decode_id(row["_id"])[1], {**row, "limit": limit})
-            return
-        host.transaction.insert(QUEUES, {"namespace": host.namespace, "name": queue, "limit": limit})
+        row = self._queue_row(queue)
+        if row is not None:
+            host.transaction.replace(QUEUES, decode_id(row["_id"])[1], {**row, "limit": limit, **declared})
+        else:
+            host.transaction.insert(QUEUES, {"namespace": host.namespace, "name": queue, "limit": limit, **declared})
+
+    def _queue_row(self, queue: str) -> Row | None:
+        check_value(queue)
+        key = index_key([self._host.namespace, queue])
+        rows = self._host.transaction.scan(QUEUES, QUEUES.indexes["by_name"], IndexBounds(key, key + b"\xff"))
+        return next(rows, None)
+
+
+def _checked_limit(limit: int) -> int:
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+        raise InvalidRequest(f"The limit of a queue is an integer of at least 0, not {limit!r}.")
+    return limit
 
 
 def new_row(

@@ -14,6 +14,7 @@ from convexpy import deterministic
 from convexpy_workflow.app_values import AppHost, storable
 from convexpy_workflow.engine import Engine
 from convexpy_workflow.output import HandlerOutput
+from convexpy_workflow.parallelism import StepQueue
 from convexpy_workflow.patches import Patches
 from convexpy_workflow.retries import Retry
 from convexpy_workflow.step import Step
@@ -51,7 +52,7 @@ class Definition:
         contract: a function object of the platform with the handler's signature; it binds arguments to parameters.
         component: reference to the workflow component, `components.workflow`.
         mutation: the app's function that runs the waves; set once it is made.
-        queue: named queue of the scheduler in which steps run, None for no bound.
+        steps: the scheduler's queue in which steps run.
         on_mismatch: what becomes of a run whose journal does not fit the code; "refuse" also stops the push.
         version: stamped on new runs.
         old_versions: handlers, with their contracts, of runs that have an older stamp.
@@ -62,7 +63,7 @@ class Definition:
     component: Any
     default_retry: Retry
     is_retry_default: bool
-    queue: str | None
+    steps: StepQueue
     on_mismatch: OnMismatch
     on_unawaited: Literal["cancel", "wait"]
     version: int = 1

@@ -49,6 +49,7 @@ def schedule_step(
     function, args = step.function, step.args
     if step.kind == "query":
         function, args = own, {"query": {"function": step.function, "args": step.args}}
+    queue = definition.steps.settled(ctx)
     return ctx.scheduler.run_after(
         delay_ms / 1000,
         function,
@@ -56,7 +57,7 @@ def schedule_step(
         on_complete=own,
         context=context,
         lane=workflow_id,
-        queue=definition.queue,
+        queue=queue,
         completes_together=step.kind != "action",
     )
 

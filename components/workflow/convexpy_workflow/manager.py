@@ -44,6 +44,7 @@ from convexpy_workflow.errors import WorkflowError
 from convexpy_workflow.events import Event, address_event
 from convexpy_workflow.jobs import call_back, cancel_jobs, schedule_step
 from convexpy_workflow.non_retryable import is_non_retryable
+from convexpy_workflow.parallelism import StepQueue, checked_parallelism
 from convexpy_workflow.records import outcome_of_job, step_from_fields
 from convexpy_workflow.restarts import take_restart
 from convexpy_workflow.retries import Retry
@@ -63,6 +64,11 @@ class WorkflowManager:
         default_retry: what `retry=True` means for actions.
         retry_actions_by_default: whether actions that say nothing are retried.
         queue: named queue of the app's scheduler in which steps run; its limit bounds how many run at once.
+        max_parallelism: how many steps run at once (waves, sleeps and waits take no place); 0 pauses. It is brought in
+            force by the next step, if it is not what the code said before. None: no bound of this manager's.
+
+    Raises:
+        ValueError: `max_parallelism` is out of range.
     """
 
     def __init__(
@@ -72,11 +78,12 @@ class WorkflowManager:
         default_retry: Retry | None = None,
         retry_actions_by_default: bool = False,
         queue: str | None = None,
+        max_parallelism: int | None = None,
     ) -> None:
         self._component = component
         self._default_retry = default_retry or Retry()
         self._retry_actions_by_default = retry_actions_by_default
-        self._queue = queue
+        self._steps = StepQueue.chosen(queue, max_parallelism, repr(component))
 
     @overload
     def define(self, handler: Handler, /) -> Any: ...
@@ -90,6 +97,9 @@ class WorkflowManager:
         on_mismatch: OnMismatch = "stuck",
         on_unawaited: Literal["cancel", "wait"] = "cancel",
         version: int = 1,
+        default_retry: Retry | None = None,
+        retry_actions_by_default: bool | None = None,
+        max_parallelism: int | None = None,
     ) -> Callable[[Handler], Any]: ...
 
     def define(
@@ -101,6 +111,9 @@ class WorkflowManager:
         on_mismatch: OnMismatch = "stuck",
         on_unawaited: Literal["cancel", "wait"] = "cancel",
         version: int = 1,
+        default_retry: Retry | None = None,
+        retry_actions_by_default: bool | None = None,
+        max_parallelism: int | None = None,
     ) -> Any:
         """Make a workflow of an `async def` handler `(step, …arguments)`.
 
@@ -113,6 +126,9 @@ class WorkflowManager:
             version: stamped on runs that are started, and `step.version` in them. Raise it with a change that older
                 runs cannot take, and branch on `step.version`, or keep the handler as it was with `old_version`.
 
+            default_retry, retry_actions_by_default: for this workflow instead of the manager's.
+            max_parallelism: how many steps of all runs of this workflow run at once, in a queue of their own.
+
         Returns:
             the app's function, to be passed to `start`.
         """
@@ -124,9 +140,11 @@ class WorkflowManager:
                 handler=handler,
                 contract=contract,
                 component=self._component,
-                default_retry=self._default_retry,
-                is_retry_default=self._retry_actions_by_default,
-                queue=self._queue,
+                default_retry=default_retry or self._default_retry,
+                is_retry_default=(
+                    self._retry_actions_by_default if retry_actions_by_default is None else retry_actions_by_default
+                ),
+                steps=(self._steps if max_parallelism is None else StepQueue.of_handler(handler, max_parallelism)),
                 on_mismatch=on_mismatch,
                 on_unawaited=on_unawaited,
                 version=version,
@@ -203,6 +221,26 @@ class WorkflowManager:
             WorkflowNotFound, InvalidWorkflowId
         """
         return ctx.run_query(self._component.runs.status, {"workflowId": workflow_id})
+
+    def update_config(self, ctx: MutationCtx, *, max_parallelism: int, workflow: Any = None) -> None:
+        """Change how many steps run at once, from this commit on: those that run go on, more begin at once.
+
+        It stays until it is changed again, or the number in the code is.
+
+        Args:
+            ctx: of a mutation of the app.
+            workflow: one that was defined with `max_parallelism=`; the manager's own steps if left out.
+
+        Raises:
+            ValueError: it is out of range (0 pauses), or these steps run in no queue.
+        """
+        definition = definition_of(workflow)
+        if workflow is not None and definition is None:
+            raise ValueError(f"{workflow!r} is not what a manager's define(…) has made.")
+        steps = self._steps if definition is None else definition.steps
+        if steps.name is None:
+            raise ValueError("These steps run in no queue: give their manager, or the workflow, max_parallelism=.")
+        ctx.scheduler.set_queue_limit(steps.name, checked_parallelism(max_parallelism))
 
     def cancel(self, ctx: Any, workflow_id: str) -> Any:
         """End a run at once as canceled. Running actions are not interrupted, but their results are dropped.

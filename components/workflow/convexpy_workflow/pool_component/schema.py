@@ -1,4 +1,4 @@
-"""The workpool's tables. What an item is called with lies in its scheduled function, not here."""
+"""The workpool's table. What an item is called with lies in its scheduled function, not here."""
 
 from __future__ import annotations
 
@@ -14,13 +14,6 @@ schema = define_schema(
                 "job": v.string(),  # the scheduled function of its current attempt
                 "attempts": v.number(),  # failed ones so far
                 "is_canceled": v.optional(v.boolean()),  # a failure is its last one then
-            }
-        ),
-        # One row, once anybody has said how many items may run at once.
-        "settings": define_table(
-            {
-                "max_parallelism": v.number(),  # in force
-                "declared": v.optional(v.number()),  # what the app's code said last: only a change of it counts
             }
         ),
     }
