@@ -1,5 +1,6 @@
 """What an app or a component is written with. These names are the promise, no others are."""
 
+from convexpy.cli.calls import AdminCalls as AdminCalls
 from convexpy.errors import ConvexError as ConvexError
 from convexpy.errors import ConvexpyError as ConvexpyError
 from convexpy.functions.auth_config import custom_jwt as custom_jwt
@@ -40,6 +41,8 @@ from convexpy.values import UNSET as UNSET
 from convexpy.values import Id as Id
 from convexpy.values import Int64 as Int64
 from convexpy.values import Validator as Validator
+from convexpy.values import decode_json as decode_json
+from convexpy.values import encode_json as encode_json
 from convexpy.values import normalize as normalize
 from convexpy.values import pack as pack
 from convexpy.values import size_of as size_of

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
-from convexpy.errors import ConvexpyError
+from convexpy.errors import ConvexError, ConvexpyError
+from convexpy.values import decode_json, encode_json
 
 TIMEOUT_SECONDS = 900  # actions may take long
 
@@ -25,6 +24,47 @@ def read_admin_key(data_folder: Path) -> str:
         raise ConvexpyError(
             f"No admin key in {data_folder}. Give --data DIR, --admin-key KEY, or set CONVEX_SELF_HOSTED_ADMIN_KEY."
         ) from error
+
+
+class AdminCalls:
+    """Calls functions of a running server as its administrator: those of components and internal ones too.
+
+    For commands that components bring.
+
+    Args:
+        url: of the server.
+        admin_key: None: that of `data`.
+        data: the server's data folder; None: `.convexpy` in the current folder.
+
+    Raises:
+        ConvexpyError: no admin key is given, and none is found.
+    """
+
+    def __init__(
+        self, url: str = "http://127.0.0.1:3210", admin_key: str | None = None, data: Path | None = None
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._admin_key = read_admin_key(data or Path(".convexpy")) if admin_key is None else admin_key
+
+    def call(self, path: str, args: dict[str, Any] | None = None, component: str = "") -> Any:
+        """Call a function of any kind; gives its value.
+
+        Raises:
+            ConvexError: the function raised one.
+            ConvexpyError: the server cannot be reached or refuses, or the function failed; the text is its error's.
+        """
+        body = {
+            "path": path,
+            "args": json.loads(encode_json(args or {})),
+            "format": "convex_encoded_json",
+            "componentPath": component or None,
+        }
+        answer = _post(f"{self.url}/api/function", body, self._admin_key)
+        if answer.get("status") == "success":
+            return decode_json(json.dumps(answer["value"]))
+        if "errorData" in answer:
+            raise ConvexError(decode_json(json.dumps(answer["errorData"])))
+        raise ConvexpyError(str(answer.get("errorMessage", "The function failed.")).rstrip())
 
 
 def call_function(url: str, path: str, args: str, component: str, admin_key: str | None) -> str:
@@ -57,6 +97,9 @@ def call_function(url: str, path: str, args: str, component: str, admin_key: str
 def _post(url: str, body: dict[str, Any], admin_key: str | None) -> dict[str, Any]:
     if not url.startswith(("http://", "https://")):
         raise ConvexpyError(f"{url} is no address of a server. Write --url http://127.0.0.1:3210.")
+    import urllib.error  # it costs more than the rest of this module, which every worker imports
+    import urllib.request
+
     request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
         url,
         data=json.dumps({name: value for name, value in body.items() if value is not None}).encode(),

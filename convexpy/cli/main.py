@@ -1,4 +1,4 @@
-"""The `convexpy` command: `dev`, `serve`, `run`, `admin-key`, `doctor`.
+"""The `convexpy` command: `dev`, `serve`, `run`, `admin-key`, `doctor`, and what components bring.
 
 Heavy imports wait until a command needs them, so that `--help` is quick.
 """
@@ -11,9 +11,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from convexpy.cli.component_commands import CommandGroup
 from convexpy.errors import ConvexpyError
 
 app = typer.Typer(
+    cls=CommandGroup,
     name="convexpy",
     help="A reactive backend in Python: functions in a folder, live queries over WebSockets.",
     no_args_is_help=True,

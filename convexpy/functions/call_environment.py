@@ -18,7 +18,8 @@ class CallEnvironment:
     """What one call of a query or mutation sees in place of the machine's clock and randomness.
 
     Args:
-        kind: "query", "mutation", or "deterministic" (a workflow handler): what a refusal speaks of.
+        kind: "query", "mutation", or "deterministic" (a workflow handler): what a refusal speaks of. "debugged" is a
+            handler whose files and sockets are its developer's debugger's, which are not refused.
         now_ms: milliseconds since the Unix epoch; stands still.
         random: source of everything random; owned by the call.
     """
@@ -71,7 +72,7 @@ def call(environment: CallEnvironment) -> Entered:
     return Entered(environment)
 
 
-def deterministic(now_ms: int, random: random.Random) -> Entered:
+def deterministic(now_ms: int, random: random.Random, *, is_debugged: bool = False) -> Entered:
     """Give the body a clock of its own, which stands at `now_ms`, and random numbers of its own.
 
     Inside a query or mutation: that it reads this clock is not counted as a read of the call's. Works only where the
@@ -79,8 +80,9 @@ def deterministic(now_ms: int, random: random.Random) -> Entered:
 
     Args:
         now_ms: milliseconds since the Unix epoch.
+        is_debugged: files and sockets are not refused, so that a debugger can do its work inside the body.
     """
-    return Entered(CallEnvironment("deterministic", now_ms, random))
+    return Entered(CallEnvironment("debugged" if is_debugged else "deterministic", now_ms, random))
 
 
 def suspended() -> Entered:

@@ -71,18 +71,26 @@ class Definition:
     old_versions: dict[int, tuple[Handler, Any]] = field(default_factory=dict)
 
     def new_engine(
-        self, workflow_id: str, args: dict[str, Any], run: dict[str, Any] | None = None
+        self,
+        workflow_id: str,
+        args: dict[str, Any],
+        run: dict[str, Any] | None = None,
+        host: AppHost | None = None,
+        *,
+        is_debugged: bool = False,
     ) -> tuple[Engine, HandlerOutput]:
         """Make an engine that has consumed nothing yet, with the place where its output is caught.
 
         Args:
             run: the run's row, which names its version and the changes of the code that it has taken; None for a run
                 that is new.
+            host: what resolves functions; None: the call that drives the engine.
+            is_debugged: leave output alone, and let a debugger do its work inside the handler.
         """
         # One stream for the whole run, over all its waves; a replay draws the same numbers in the same order.
         randomness = random.Random(workflow_id)
         output = HandlerOutput()
-        host = AppHost()
+        host = host or AppHost()
 
         version = self.version if run is None else int(run.get("version", 1))
         handler, contract = self.old_versions.get(version, (self.handler, self.contract))
@@ -94,6 +102,8 @@ class Definition:
 
         def environment(now_ms: int) -> AbstractContextManager[None]:
             host.context = copy_context()
+            if is_debugged:
+                return deterministic(now_ms=now_ms, random=randomness, is_debugged=True)
             return _Surroundings(deterministic(now_ms=now_ms, random=randomness), output.catching())
 
         engine = Engine(main, environment, self.on_unawaited)

@@ -125,8 +125,11 @@ class Journal:
         return Resolutions([source for _, source in numbered])
 
 
-def replay(engine: Engine, journal: Journal) -> list[Command]:
+def replay(engine: Engine, journal: Journal, observe: Callable[[Resolution], None] | None = None) -> list[Command]:
     """Bring a fresh engine to where the journal ends.
+
+    Args:
+        observe: takes each resolution before the handler does.
 
     Returns:
         the commands that the last resolution brought beyond the journal: only a `Finish`, of a run that is replayed
@@ -141,6 +144,8 @@ def replay(engine: Engine, journal: Journal) -> list[Command]:
     finish: list[Command] = []
     try:
         for number, resolution in enumerate(resolutions):
+            if observe is not None:
+                observe(resolution)
             commands = engine.feed(resolution)
             _compare_starts(commands, starts.get(number, []), engine)
             _compare_withdrawals(commands, withdrawals.get(number, []), journal)

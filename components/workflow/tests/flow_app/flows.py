@@ -385,3 +385,10 @@ async def everything(step: Step) -> list[Any]:
     await step.sleep(timedelta(hours=1))
     seen += [Int64(7), random.random(), step.now().timestamp()]
     return seen
+
+
+@workflow.define
+async def asks_a_component(step: Step) -> float:
+    """A step may be a function of a component: here one that lists runs."""
+    page = await step.run_query(components.workflow.runs.list_runs, {"name": "flows:none"})
+    return float(len(page["page"]))

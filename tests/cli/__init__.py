@@ -1,0 +1,1 @@
+"""The `convexpy` command, started as people start it."""
