@@ -23,7 +23,7 @@ GROWTH_SHARE_MAX = 0.5  # of what was written, once pages are used again
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[Server]:
-    """A data file that nobody else writes to; one of two workers will be stopped. The log is short, for it grows too."""
+    """A data file that nobody else writes to; of two workers one will be stopped. The log is short: it grows too."""
     limits = {"timeout_seconds": TIMEOUT_SECONDS, "log_retention_bytes": 1_000_000}
     options = tuple(word for name, value in limits.items() for word in ("--limit", f"{name}={value}"))
     server = Server(APP, tmp_path / "data", options=(*options, "--workers", "2"))

@@ -76,3 +76,18 @@ def overwrite(ctx: MutationCtx, round: str, text: str) -> None:
         ctx.db.insert("rows", {"round": round, "name": text})
     else:
         ctx.db.patch(row["_id"], {"name": text})
+
+
+@mutation
+def schedule_later(ctx: MutationCtx, round: str, name: str, seconds: float) -> None:
+    """The same at a later instant of the wall clock."""
+    add.handler(ctx, f"{round} scheduled")
+    job = ctx.scheduler.run_after(seconds, internal.mixed.job, {"round": round, "name": name})
+    ctx.db.insert("jobs", {"round": round, "job": job})
+
+
+@query
+def creation_times(ctx: QueryCtx, round: str) -> list[list[float]]:
+    """Of all rows: how many there were before it, and when it was made."""
+    rows = ctx.db.query("rows").with_index("by_round", round=round)
+    return [[int(row["name"].split(":")[0]), row["_creationTime"]] for row in rows]
