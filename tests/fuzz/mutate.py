@@ -210,7 +210,10 @@ def bend_request(raw: bytes, random: Random) -> bytes:
     length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
     body, further = rest[:length], rest[length:]
     if random.random() < 0.7:
-        body = bend_json(body.decode(), random).encode("utf-8", "surrogatepass")
+        is_json = body[:1] in (b"{", b"[")
+        body = (
+            bend_json(body.decode(), random).encode("utf-8", "surrogatepass") if is_json else bend_bytes(body, random)
+        )
         lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length:")]
         head = b"\r\n".join([*lines, b"content-length: %d" % len(body)])
     else:

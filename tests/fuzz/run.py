@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 
 from tests.clients.server import Server
 from tests.fuzz.corpus import Session, recorded_requests, recorded_sessions
+from tests.fuzz.file_requests import api_requests, site_requests
 from tests.fuzz.mutate import bend_request, bend_session
 from tests.fuzz.strategies import sessions
 from tests.fuzz.target import Fault, Target
@@ -81,14 +82,17 @@ def _fuzz(target: Target, inputs: int, number: int, say: Callable[[str], object]
 
 async def _bent_recordings(target: Target, random: Random, goal: int) -> None:
     """Until `goal` inputs are sent in all; what is sent depends on `random` alone, in which order it meets does not."""
-    recorded, requests = recorded_sessions(), recorded_requests()
+    recorded, of_functions = recorded_sessions(), recorded_requests()
+    of_files, to_site = await asyncio.to_thread(api_requests, target.url), site_requests()
 
     async def client() -> None:
         while target.frames_sent + target.requests_sent < goal:
             if target.requests_sent * FRAMES_PER_REQUEST > target.frames_sent:
                 await target.take_session(bend_session(random.choice(recorded), recorded, random))
             else:
-                await target.take_request(bend_request(random.choice(requests), random))
+                requests = random.choice((of_functions, of_files, to_site))
+                bent = bend_request(random.choice(requests), random)
+                await target.take_request(bent, is_to_site=requests is to_site)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(AT_ONCE):

@@ -10,6 +10,7 @@ from pathlib import Path
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+from convexpy.runtime.stored_files import UNFINISHED
 from tests.clients.server import Server
 from tests.faults.convex_client import http, sync_client
 from tests.faults.processes import processes_of
@@ -77,15 +78,19 @@ class Target:
         except ConnectionClosed as closed:
             return closed.rcvd.code if closed.rcvd is not None else 1005
 
-    async def take_request(self, raw: bytes) -> None:
-        """Send bytes to the API port as they are, and read what comes within a moment.
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    async def take_request(self, raw: bytes, *, is_to_site: bool = False) -> None:
+        """Send bytes to a port as they are, and read what comes within a moment.
 
         Raises:
             Fault: an answer of status 500, which says that nobody expected this input.
         """
         self.requests_sent += 1
         answer = bytearray()
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._server.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._server.port + is_to_site)
         try:
             with contextlib.suppress(ConnectionError, TimeoutError):
                 writer.write(raw)
@@ -115,8 +120,19 @@ class Target:
         async with asyncio.timeout(ANSWER_SECONDS_MAX), sync_client(self._server.port) as client:
             await client.subscribe(0, "counters:read", {"name": "canary of the fuzzer"})
             await client.value(0, lambda value: value == self._canary_value)
+        await self._uploads_end()
         if found := FAULTS.search(said := self._server.complaints.so_far()):
             raise Fault(f"it complained: {said[max(0, found.start() - 300) : found.end() + 8000]}")
+
+    async def _uploads_end(self) -> None:
+        """Nobody sends any more, so what was not sent whole is to go."""
+        unfinished: list[str] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                while unfinished := [path.name for path in (self._server.data / "files").glob(f"*{UNFINISHED}")]:
+                    await asyncio.sleep(0.05)  # between looks at a folder, which tells nobody of its changes
+        if unfinished:
+            raise Fault(f"uploads whose clients have gone are still there: {unfinished}")
 
     def memory_kib(self) -> int:
         """Private memory of all its processes; pages of the mapped database are not among them."""
