@@ -93,7 +93,8 @@ class StorageRoutes:
         if etag in asked or "*" in asked:
             return Response(status_code=304, headers={name: headers[name] for name in ("Cache-Control", "ETag")})
         start, end, status = 0, size, 200
-        if "range" in request.headers and request.headers.get("if-range", etag) == etag:
+        asks_for_bytes = request.headers.get("range", "").lstrip().startswith("bytes=")  # other units mean nothing
+        if asks_for_bytes and request.headers.get("if-range", etag) == etag:
             span = _span(request.headers["range"], size)
             if span is None:
                 return Response(status_code=416, headers={"Content-Range": f"bytes */{size}", "Accept-Ranges": "bytes"})
