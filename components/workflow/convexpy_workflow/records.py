@@ -134,7 +134,11 @@ def outcome_of_row(row: Fields, values: LargeValues) -> Outcome:
 
 def unconsumed_steps(steps: Iterable[Fields], values: LargeValues) -> list[tuple[int, Outcome]]:
     """List the outcomes that came while the run was stuck, in the order in which the handler is to have them."""
-    rows = [row for row in steps if row["state"] == "done" and "resolved" not in row and row["issued"] < AHEAD]
+    rows = [
+        row
+        for row in steps
+        if row["state"] == "done" and "resolved" not in row and "withdrawn" not in row and row["issued"] < AHEAD
+    ]
     rows.sort(key=lambda row: (row["completed_ms"], row["position"]))
     return [(int(row["position"]), outcome_of_row(row, values)) for row in rows]
 

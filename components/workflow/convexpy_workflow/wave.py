@@ -197,6 +197,7 @@ class Wave:
         for position, (attempt, lines) in printed.items():
             if lines:
                 self._log_of[position] = {"attempt": attempt, "lines": lines}
+        self._arrived: dict[int, Outcome] = {}  # of steps whose functions have run, before the handler has them
         self._kept: dict[int, dict[str, Any]] = {}
         self._values: LargeValues | None = None  # of the kept ones
         # Where the handler came from; None for the first wave.
@@ -231,6 +232,7 @@ class Wave:
             DeterminismError, DeadlockError: nothing of this wave may be written then.
         """
         queue: Queue = deque(news)
+        self._arrived = dict(news)
         if not self._wave:
             self._feed(engine, output, Started(self._now_ms), queue)
         while engine.outcome is None:
@@ -313,9 +315,16 @@ class Wave:
     def _withdraw(self, position: int, number: int, at_end: bool) -> None:
         row = self._started.get(position)
         if row is None:
-            self._withdrawn.append({"position": position, "withdrawn": number, "at_end": at_end})
+            patch = {"position": position, "withdrawn": number, "at_end": at_end}
+            if position in self._arrived:
+                # Its function has run, and what that has done stays: the journal says so.
+                patch |= {"outcome": outcome_to_fields(self._arrived[position])} | self._log_of.pop(position, {})
+                self._budget.count_value(patch["outcome"])
+            self._withdrawn.append(patch)
             return
-        row |= {"state": "canceled", "withdrawn": number, "completed_ms": self._now_ms, "at_end": at_end}
+        row |= {"withdrawn": number, "at_end": at_end}
+        if row["state"] != "done":  # as a restart has kept it
+            row |= {"state": "canceled", "completed_ms": self._now_ms}
         if "job" in row:
             self._ctx.scheduler.cancel(row.pop("job"))
 

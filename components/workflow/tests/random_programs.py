@@ -13,7 +13,7 @@ from convexpy_workflow.step import Step
 
 KINDS = ["call"] * 3 + [
     *("seq", "gather", "gather_all", "wait", "timeout", "group", "shield"),
-    *("completed", "cleanup", "cancel", "sleep", "timer", "queue", "event", "child"),
+    *("completed", "cleanup", "cancel", "sleep", "timer", "queue", "event", "child", "lock", "signal"),
 ]
 
 
@@ -150,3 +150,26 @@ class Interpreter:
             for part in node.parts:
                 group.create_task(produce(part))
             return [await queue.get() for _ in node.parts]
+
+    async def lock(self, node: Node) -> Any:
+        lock = asyncio.Lock()
+
+        async def alone(part: Node) -> Any:
+            async with lock:
+                return await self.calm(part)
+
+        return await asyncio.gather(*map(alone, node.parts))
+
+    async def signal(self, node: Node) -> Any:
+        first, *others = node.parts
+        ready = asyncio.Event()
+
+        async def follow(part: Node) -> Any:
+            await ready.wait()
+            return await self.calm(part)
+
+        async with asyncio.TaskGroup() as group:
+            followers = [group.create_task(follow(part)) for part in others]
+            result = await self.calm(first)
+            ready.set()
+        return [result, *(follower.result() for follower in followers)]

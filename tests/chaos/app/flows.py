@@ -1,6 +1,7 @@
 """A workflow that plays a program, and what clients do with its runs; `tests/chaos/programs.py` makes the programs."""
 
 import asyncio
+import json
 from contextlib import suppress
 from typing import Any
 
@@ -14,8 +15,13 @@ Program = dict[str, Any]
 
 
 @workflow.define
-async def play(step: Step, name: str, program: Program) -> list[str]:
-    """Give the labels of the effects that the handler has seen done, in the order in which it saw them."""
+async def play(step: Step, name: str, text: str) -> list[str]:
+    """Play a program, given as JSON, as it may be nested more deeply than values are.
+
+    Returns:
+        labels of the effects that the handler has seen done, in the order in which it saw them.
+    """
+    program: Program = json.loads(text)
     player = Player(step, name)
     print(f"{name} begins")
     await player.play(program)
@@ -65,6 +71,10 @@ class Player:
         sent = await self.step.await_event(program["label"])
         self.done.append(await self.step.run_mutation(internal.effects.leave, self.args({"label": sent})))
 
+    async def nested(self, program: Program) -> None:
+        args = {"name": f"{self.name} / {program['label']}", "text": json.dumps(program["program"])}
+        await self.step.run_workflow(internal.flows.play, args)
+
     # --- what holds others
 
     async def sequence(self, program: Program) -> None:
@@ -105,12 +115,12 @@ class Player:
 
 
 @mutation
-def begin(ctx: MutationCtx, name: str, program: Program) -> str:
+def begin(ctx: MutationCtx, name: str, text: str) -> str:
     """Start a run of this name, unless it is there."""
     known = ctx.db.query("runs").with_index("by_name", name=name).unique()
     if known is not None:
         return str(known["workflow"])
-    args = {"name": name, "program": program}
+    args = {"name": name, "text": text}
     run: str = workflow.start(ctx, internal.flows.play, args, on_complete=internal.effects.note_end, context=name)
     ctx.db.insert("runs", {"name": name, "workflow": run})
     return run
@@ -163,6 +173,12 @@ def _account(ctx: QueryCtx, run: dict[str, Any]) -> dict[str, Any]:
         "done": result.get("value"),
         "positions": [step["stepNumber"] for step in steps],
         "open": [step["stepNumber"] for step in steps if step["runResult"] is None],
+        "workflowId": run["workflowId"],
+        "children": {
+            step["nestedWorkflowId"]: step["runResult"]["kind"]
+            for step in steps
+            if step["nestedWorkflowId"] is not None and step["runResult"] is not None
+        },
         "succeeded": [step["args"]["label"] for step in succeeded if step["name"] == "effects:leave"],
         "effects": [row["label"] for row in ctx.db.query("effects").with_index("by_run", run=name)],
         "ends": [row["kind"] for row in ctx.db.query("ends").with_index("by_run", run=name)],

@@ -30,6 +30,7 @@ from convexpy_workflow.component.log_rows import LogKeeper
 from convexpy_workflow.component.rows import callback_of, find_run, find_step, get_run
 
 STEPS_READ_ONE_BY_ONE_MAX = 32
+FUNCTION_KINDS = ("query", "mutation", "action")
 
 
 @mutation
@@ -138,7 +139,8 @@ def commit_wave(
         changes: fields of the run's row; None removes one.
         started: fields of new steps; `replaces` names the row of a kept one that the handler has asked for again.
         settled: `{"position", …fields}` of steps that got an outcome.
-        withdrawn: `{"position", "withdrawn", "at_end"}` of steps that the handler gave up, or left when it ended.
+        withdrawn: `{"position", "withdrawn", "at_end"}` of steps that the handler gave up, or left when it ended. One
+            whose function has run meanwhile has its `outcome` too: such a step is done, though nobody has its result.
         timers: fields of fired timers.
         dropped: ids of steps that a restart kept and that the handler did not ask for again before it ended.
 
@@ -178,9 +180,16 @@ def commit_wave(
             settle_attached(ctx, row)
     jobs: list[str] = []
     deleted = []
-    for row, patch in zip(_pending_steps(ctx, workflow_id, withdrawn), withdrawn, strict=True):
-        fields = {"state": "canceled", "withdrawn": patch["withdrawn"], "completed_ms": ctx.now_ms()}
-        ctx.db.patch("steps", row["_id"], fields)
+    for row, patch in zip(_open_steps(ctx, workflow_id, withdrawn), withdrawn, strict=True):
+        fields = {"withdrawn": patch["withdrawn"]}
+        if row["kind"] in FUNCTION_KINDS and ("outcome" in patch or has_value(row, "outcome")):
+            if not has_value(row, "outcome"):
+                ran = {name: patch[name] for name in ("outcome", "lines", "attempt") if name in patch}
+                ran = logs.keep(ran, logged=patch["withdrawn"], row=row)
+                fields |= _with_large_aside(ctx, workflow_id, ran, bytes_max)
+            ctx.db.patch("steps", row["_id"], {"completed_ms": ctx.now_ms()} | fields | {"state": "done"})
+            continue
+        ctx.db.patch("steps", row["_id"], fields | {"state": "canceled", "completed_ms": ctx.now_ms()})
         given_up.append(row | {"at_end": patch.get("at_end", False)})
         if "job" in row:
             jobs.append(row["job"])
@@ -231,19 +240,15 @@ def _replace_kept(ctx: MutationCtx, row: dict[str, Any], fields: dict[str, Any])
     ctx.db.replace("steps", row["_id"], new)
 
 
-def _pending_steps(ctx: MutationCtx, workflow_id: str, patches: list[Any]) -> list[dict[str, Any]]:
-    """Read the rows of pending steps: many by one range, since the ranges of a transaction are bounded.
-
-    A step whose news came while the run was stuck is pending too, as far as the handler knows.
-    """
-    if len(patches) < STEPS_READ_ONE_BY_ONE_MAX:
-        found = [find_step(ctx, workflow_id, patch["position"]) for patch in patches]
-    else:
+def _open_steps(ctx: MutationCtx, workflow_id: str, patches: list[Any]) -> list[dict[str, Any]]:
+    """Read the rows of steps whose outcome nobody has: many by one range, as a transaction's ranges are bounded."""
+    rows: dict[float, dict[str, Any]] = {}
+    if len(patches) >= STEPS_READ_ONE_BY_ONE_MAX:
         pending = ctx.db.query("steps").with_index("by_state", workflow=workflow_id, state="pending")
         rows = {row["position"]: row for row in pending}
-        found = [rows.get(at) or find_step(ctx, workflow_id, at) for at in (patch["position"] for patch in patches)]
+    found = [rows.get(patch["position"]) or find_step(ctx, workflow_id, patch["position"]) for patch in patches]
     steps = [row for row in found if row is not None and row["state"] != "canceled" and "resolved" not in row]
-    assert len(steps) == len(patches), "only a pending step can be withdrawn"
+    assert len(steps) == len(patches), "only a step whose outcome nobody has can be withdrawn"
     return steps
 
 

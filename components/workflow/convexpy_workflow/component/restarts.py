@@ -112,6 +112,8 @@ def _take_back(ctx: MutationCtx, run: Row, row: Row, undone: int) -> bool:
     if is_unfinished:
         gone = dict.fromkeys(("withdrawn", "completed_ms", "job", "attempts"), UNSET)
         fields |= gone | detach(ctx, run, row) | {"state": "pending"}
+    elif "withdrawn" in row and not is_given_up_before:
+        fields["withdrawn"] = UNSET  # its function had run all the same
     if fields:
         ctx.db.patch("steps", row["_id"], fields)
     return is_unfinished and not is_ahead
