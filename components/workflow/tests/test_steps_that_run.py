@@ -91,6 +91,22 @@ def test_gather_runs_its_steps_side_by_side(deployment: FlowDeployment) -> None:
     assert (first, sorted(rest)) == (1, [1, 2])
 
 
+def test_a_step_that_ran_beside_the_winner_of_a_race_is_done_all_the_same(deployment: FlowDeployment) -> None:
+    """Its function has run, and what it did stays; so its row says what came of it, though the handler gave it up. A
+    replay gives it up again."""
+    run = deployment.start("races_mutations")
+    deployment.advance()
+    restart_without_memory(deployment)
+    deployment.run_all_scheduled()
+
+    assert deployment.status(run) == {"type": "completed", "result": ["1 done", "1 given up"]}
+    steps = deployment.query("flows:steps", {"run": run})["page"]
+    done = [step for step in steps[:2] if (step["runResult"] or {}).get("kind") == "success"]
+    assert deployment.counter("spoke") == len(done) == 2
+    assert [line["text"] for step in steps for line in step["logs"]] == ["one", "one again", "two", "two again"]
+    assert ["withdrawn" in row for row in deployment.rows("steps")] == [False, True, False]
+
+
 def test_an_inline_step_that_is_given_up_before_its_turn_never_runs(deployment: FlowDeployment) -> None:
     """Its row says canceled, so what it would have done must not be there."""
     assert deployment.result("races_inline") == 1

@@ -339,6 +339,17 @@ async def fails_in(step: Step, kind: str, function: str, inline: bool = False) -
 
 
 @workflow.define
+async def races_mutations(step: Step) -> list[str]:
+    """Both run at once; the handler takes the first and gives the other up."""
+    tasks = [asyncio.create_task(step.run_mutation(internal.work.speak, {"text": name})) for name in ("one", "two")]
+    done, losers = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in losers:
+        task.cancel()
+    await step.sleep(1)
+    return [f"{len(done)} done", f"{len(losers)} given up"]
+
+
+@workflow.define
 async def races_inline(step: Step) -> float:
     """The first of two inline steps has its outcome before the second one has begun."""
     tasks = [
