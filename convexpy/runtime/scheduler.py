@@ -108,6 +108,7 @@ class JobScheduler:
         # Who waits, present while one of the lane runs: jobs that may run together, all else as what begins it.
         self._lanes: dict[str, deque[Callable[[], None] | _Job]] = {}
         self._lanes_to_begin: list[str] = []
+        self._limit_changes = self._limit_changes_seen = 0
         self._running = 0  # transactions, not actions
         self._running_actions = 0
         self._waiting_actions: deque[tuple[_Queue, JobHint]] = deque()
@@ -152,7 +153,10 @@ class JobScheduler:
     def take_commits(self, commits: list[Committed]) -> None:
         """Notice changes of queue limits."""
         if any(key.startswith(QUEUES.prefix) for commit in commits for key in commit.keys):
-            self._spawn(self._load_limits())
+            is_idle = not self._are_limits_stale
+            self._limit_changes += 1
+            if is_idle:
+                self._spawn(self._follow_limits())
 
     # --- rows in memory
 
@@ -185,6 +189,24 @@ class JobScheduler:
         if len(rows) == SCHEDULER_ROWS_IN_MEMORY_MAX:
             queue.horizon_ns = rows[-1][1]
 
+    @property
+    def _are_limits_stale(self) -> bool:
+        """Whether nothing of a named queue may begin: its limit may be another one than is known."""
+        return self._limit_changes != self._limit_changes_seen
+
+    async def _follow_limits(self) -> None:
+        """Load the limits until nobody has changed one meanwhile."""
+        while self._are_limits_stale:
+            changes = self._limit_changes
+            try:
+                await self._load_limits()
+            except ConvexpyError as error:
+                self._report(f"Limits of queues could not be read and are tried again: {error}")
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            self._limit_changes_seen = changes
+        self.wake_soon()
+
     async def _load_limits(self) -> None:
         limits = await self._runner.run_system("queue_limits", {})
         for name in limits:
@@ -214,6 +236,8 @@ class JobScheduler:
         now_ns = self._environment.now_ns()
         next_due_ns: int | None = None
         for queue in self._queues.values():
+            if queue.name and self._are_limits_stale:
+                continue  # they are awaited, and then it looks again
             while queue.rows and queue.has_room and self._running < SCHEDULED_RUNS_IN_FLIGHT_MAX:
                 due_ns, _, hint = queue.rows[0]
                 if due_ns > now_ns:

@@ -603,6 +603,36 @@ def test_a_queue_runs_as_many_as_its_limit_which_may_change(jobs: TestBackend) -
     assert begun() == 8
 
 
+def test_a_limit_holds_for_what_the_same_commit_schedules(jobs: TestBackend) -> None:
+    def work(ctx: MutationCtx) -> None:
+        ctx.scheduler.set_queue_limit("slow", 2)
+        for number in range(8):
+            ctx.scheduler.run_after(0, internal.jobs.work, {"text": str(number), "seconds": 100}, queue="slow")
+
+    jobs.run(work)
+    jobs.advance(1)
+
+    assert sum(text.endswith("begins") for text in events(jobs)) == 2
+
+
+def test_what_the_code_declares_gives_way_to_what_was_said_until_it_changes(jobs: TestBackend) -> None:
+    def limits() -> list[float]:
+        found: dict[str, float] = jobs.do(jobs.runtime.run_system("queue_limits", {}))
+        return list(found.values())
+
+    seen = []
+    for method, number in (
+        ("declare_queue_limit", 3),
+        ("set_queue_limit", 7),
+        ("declare_queue_limit", 3),
+        ("declare_queue_limit", 4),
+    ):
+        jobs.run(lambda ctx, method=method, number=number: getattr(ctx.scheduler, method)("slow", number))  # type: ignore[misc]
+        seen += limits()
+
+    assert seen == [3, 7, 7, 4]
+
+
 @pytest.mark.parametrize("limit", [-1, 1.5, True, "3"])
 def test_a_limit_is_a_count(jobs: TestBackend, limit: Any) -> None:
     with pytest.raises(ConvexpyError, match="The limit of a queue is an integer of at least 0"):

@@ -13,7 +13,7 @@ BLOCK = re.compile(r"^```python\n# (\S+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 def test_the_readmes_app_does_what_its_test_says(tmp_path: Path) -> None:
     blocks = dict(BLOCK.findall(README.read_text()))
     tests = [name for name in blocks if not name.endswith(".py")]
-    assert tests == ["test", "test_approvals"]
+    assert tests == ["test", "test_approvals", "test_mails"]
     folder = tmp_path / "readme_app"
     folder.mkdir()
     for name in blocks.keys() - set(tests):
