@@ -84,7 +84,11 @@ class DeploymentAuthenticator(AdminKeyAuthenticator):
             raise _refused(provider, "Its claims are nested too deeply.") from None
         except (ValueError, OverflowError) as error:
             raise _refused(provider, str(error)) from None
-        return Caller(encoded, expires_ns=int(expires_at * 1e9))
+        return Caller(encoded, expires_ns=int(expires_at * 1e9), vouched_by=provider)
+
+    def trusts(self, caller: Caller) -> bool:
+        """See `Authenticator`."""
+        return caller.vouched_by is None or any(provider == caller.vouched_by for provider, _ in self._providers)
 
     async def close(self) -> None:
         """End fetches and let go of connections."""

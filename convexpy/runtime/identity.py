@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Hashable
 from hmac import compare_digest
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ class Caller(Struct, frozen=True):
     identity: bytes | None = None  # JSON object, keys sorted; None: no user
     is_admin: bool = False
     expires_ns: int | None = None  # of the token; None: never
+    vouched_by: Hashable = None  # the provider, as its authenticator knows it; None: nobody needs to
 
     def is_expired(self, now_ns: int) -> bool:
         return self.expires_ns is not None and now_ns >= self.expires_ns
@@ -52,6 +54,9 @@ class Authenticator(Protocol):
             Unauthenticated: another key, or attributes that name no user.
         """
 
+    def trusts(self, caller: Caller) -> bool:
+        """Whether a judgement of before still stands: new code may trust other providers."""
+
 
 class AdminKeyAuthenticator:
     """Knows the deployment's admin key and no auth provider.
@@ -74,6 +79,9 @@ class AdminKeyAuthenticator:
         if not (is_name_right and is_secret_right):
             raise bad_deploy_key()
         return Caller(None if acting_as is None else identity_json(acting_as), is_admin=True)
+
+    def trusts(self, caller: Caller) -> bool:
+        return True
 
 
 def bad_deploy_key() -> Unauthenticated:

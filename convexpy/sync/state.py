@@ -304,11 +304,13 @@ class SyncState:
         return self._caller.expires_ns
 
     def expire(self, now_ns: int) -> bool:
-        """End the session if its token has expired; whether it has. A token that is being verified may replace it."""
+        """End the session if its token holds no more; whether it does not. One being verified may replace it."""
         has_expired = self._caller.is_expired(now_ns)
-        if has_expired and not self._is_verifying:
-            self._refuse("The token has expired.", is_update=False)
-        return has_expired
+        is_over = has_expired or not self._authenticator.trusts(self._caller)
+        if is_over and not self._is_verifying:
+            text = "The token has expired." if has_expired else "The token's provider is not trusted any more."
+            self._refuse(text, is_update=False)
+        return is_over
 
     def entry_changed(self) -> None:
         self._is_touched = True

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from convexpy.runtime.identity import Caller
+from convexpy.runtime.identity import AdminKeyAuthenticator, Caller
 from convexpy.runtime.interface import Outcome
 from convexpy.sync.state import RunAction, RunMutation, VerifyToken
 from tests.sync.test_state import ADMIN_KEY, Session, mutation
@@ -116,3 +116,18 @@ def test_an_authenticate_out_of_order_is_the_end(session: Session) -> None:
 
     assert session.state.closing is not None
     assert (session.state.closing.code, session.state.closing.reason) == (1011, "InternalServerError")
+
+
+def test_a_provider_that_is_trusted_no_more_ends_the_session(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the token had expired: at the next activity, and the client may try another."""
+    session.client.present("jwt", "ada")
+    session.state.effects.clear()
+    session.state.token_verified(Caller(b'{"subject":"ada"}', vouched_by="a provider"))
+    session.deliver()
+    monkeypatch.setattr(AdminKeyAuthenticator, "trusts", lambda self, caller: caller.vouched_by != "a provider")
+
+    session.client.send(**mutation(0))
+
+    (error,) = session.deliver()
+    assert (error["type"], error["authUpdateAttempted"]) == ("AuthError", False)
+    assert session.state.closing is not None and not session.state.effects
