@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from benchmarks.common import RUNS, Figure, Server, convexpy_processes, run, scratch_folder
 from benchmarks.sync_client import SyncClient, connect
@@ -21,6 +22,7 @@ ROLES = {
     "cvx-committer": "committer",
     "cvx-function": "function workers",
 }  # by the names that processes give themselves
+PUSHES = 50
 WORK_SHARE = float(os.environ.get("BENCH_WORK", "1"))
 
 Work = Callable[[list[SyncClient]], Awaitable[int]]
@@ -86,10 +88,35 @@ def _workflows(kind: str, steps: int, count: int) -> Work:
     return work
 
 
+async def _pushes(clients: list[SyncClient]) -> int:
+    """Write what all but the last client watch; each delivery is an operation."""
+    *watchers, writer = clients
+    writes = max(1, int(PUSHES * WORK_SHARE))
+    expected, missing, everyone = "", len(watchers), asyncio.get_running_loop().create_future()
+
+    def pushed(value: Any) -> None:
+        nonlocal missing
+        if value == expected:
+            missing -= 1
+            if missing == 0:
+                everyone.set_result(None)
+
+    await writer.mutation("notes:publish", {"body": expected})
+    queries = [watcher.subscribe("notes:published", {}, pushed) for watcher in watchers]
+    await everyone
+    for number in range(writes):
+        expected, missing, everyone = f"{number} ".ljust(400, "x"), len(watchers), everyone.get_loop().create_future()
+        await asyncio.gather(writer.mutation("notes:publish", {"body": expected}), everyone)
+    for watcher, query in zip(watchers, queries, strict=True):
+        watcher.unsubscribe(query)
+    return writes * len(watchers)
+
+
 WORKS: list[tuple[str, int, Work]] = [
     ("mutation, 1 client", 1, _mutations),
     ("mutation, 64 clients", 64, _mutations),
     ("workflow of 1 step", 16, _workflows("one", 1, 640)),
     ("step of 10 in turn", 16, _workflows("ten", 10, 128)),
     ("step of 10 side by side", 16, _workflows("wide", 10, 128)),
+    ("delivery to one of 1,000 subscribers", 1001, _pushes),
 ]

@@ -91,6 +91,7 @@ ACTION_OPERATIONS_IN_FLIGHT_MAX = 64
 # Live queries.
 CACHE_BYTES_MAX = 100 * MIB
 CLOCK_RESULT_SECONDS_MAX = 15.0  # a cached result that read the clock expires
+FLUSHES_PER_STEP = 64  # connections that send in one step of the loop: some 1.5 ms, for which others wait
 UNSENT_TRANSITIONS_MAX = 2  # then results coalesce
 UNSENT_BYTES_MAX = 64 * MIB  # then the socket is closed
 QUEUED_MUTATIONS_MAX = 1000

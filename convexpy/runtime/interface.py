@@ -46,7 +46,10 @@ class Listener(Protocol):
     """Who waits on entries."""
 
     def entry_changed(self) -> None:
-        """An entry got a new outcome or became stale. Called in a loop step; must return at once and not call back."""
+        """An entry got a new outcome. Called in a loop step; must return at once and not call back.
+
+        Of an entry that becomes stale nobody is told: it runs, and there is nothing to show before it has.
+        """
 
 
 class Entry(Protocol):

@@ -150,9 +150,7 @@ class LiveQueryCache:
             self._sharing.forget(entry)
         if entry.listeners:
             self._pin_page(entry)
-            self._run_soon(entry)
-            for listener in list(entry.listeners):
-                listener.entry_changed()
+            self._run_soon(entry)  # and when it has run its listeners hear of it
         elif not entry.is_running:
             self._forget(entry)
 

@@ -7,6 +7,7 @@ Source: wire-protocol 2, 3; convex-js src/browser/sync/protocol.ts.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -100,6 +101,11 @@ def single_argument(args: list[Raw]) -> bytes:
     return b"[" + b",".join(bytes(arg) for arg in args) + b"]"
 
 
+@lru_cache(maxsize=64)
+def _encode_version(query_set: int, identity: int, ts: int) -> bytes:
+    return b'{"querySet":%d,"identity":%d,"ts":"%b"}' % (query_set, identity, encode_ts(ts).encode())
+
+
 class StateVersion(Struct, frozen=True):
     """What a client holds: the query set and identity it asked for, and the timestamp of all its results."""
 
@@ -108,11 +114,23 @@ class StateVersion(Struct, frozen=True):
     ts: int = 0
 
     def encode(self) -> bytes:
-        return b'{"querySet":%d,"identity":%d,"ts":"%b"}' % (self.query_set, self.identity, encode_ts(self.ts).encode())
+        return _encode_version(self.query_set, self.identity, self.ts)
+
+
+_last_result: tuple[Outcome | None, int, str | None, bytes] = (None, 0, None, b"")
 
 
 def query_result(query_id: int, outcome: Outcome, journal: str | None) -> bytes:
-    """A modification: `QueryUpdated` or `QueryFailed`."""
+    """A modification: `QueryUpdated` or `QueryFailed`. Subscribers of one query get it one after the other."""
+    global _last_result
+    last_outcome, last_id, last_journal, encoded = _last_result
+    if outcome is not last_outcome or query_id != last_id or journal != last_journal:
+        encoded = _query_result(query_id, outcome, journal)
+        _last_result = (outcome, query_id, journal, encoded)
+    return encoded
+
+
+def _query_result(query_id: int, outcome: Outcome, journal: str | None) -> bytes:
     if outcome.ok:
         head, tail = b'{"type":"QueryUpdated","queryId":%d,"value":%b' % (query_id, outcome.value), b""
     else:

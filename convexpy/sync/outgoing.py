@@ -37,11 +37,11 @@ class Outgoing:
         self._unsent_bytes += len(message)
 
     def take(self) -> bytes | None:
-        """The next message to send; `sent` must follow before the next one is taken."""
-        assert self._taken is None, "the message taken before has not been sent"
-        if not self._waiting:
-            return None
-        self._taken = self._waiting.popleft()
+        """The next message to send, the same one until `sent` follows."""
+        if self._taken is None:
+            if not self._waiting:
+                return None
+            self._taken = self._waiting.popleft()
         return self._taken[0]
 
     def sent(self) -> None:

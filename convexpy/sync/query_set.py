@@ -24,7 +24,7 @@ class ClientQuery:
         self.id = query_id
         self.entry = entry
         self.journal = entry.request.journal
-        self._sent: Outcome | None = None
+        self.sent: Outcome | None = None
 
     def request(self) -> FunctionRequest:
         """What to run so that a page the client already holds keeps its end."""
@@ -32,8 +32,8 @@ class ClientQuery:
 
     def result(self, outcome: Outcome) -> bytes | None:
         """Encode `outcome` unless the client holds an equal one; from here on the client is taken to hold it."""
-        is_known = self._sent is not None and _is_same(self._sent, outcome)
-        self._sent = outcome
+        is_known = self.sent is not None and _is_same(self.sent, outcome)
+        self.sent = outcome
         # A failed run says nothing about the page, so the client's own journal stays.
         if outcome.ok:
             self.journal = outcome.journal

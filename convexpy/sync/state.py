@@ -346,11 +346,14 @@ class SyncState:
         return max(self._sent.ts, self._answered_ts)
 
     def _is_first_round_over(self) -> bool:
-        """Whether every result that was stale when the round began has come back, fresh enough for it."""
+        """Whether every result that was stale when the round began has come back, fresh enough for it.
+
+        It has come back if it is another one than the client holds.
+        """
         if self._first_round is None:
             self._first_round_ts = max(self._lowest_ts(), self._asked_ts)
             self._first_round = {
-                query.id: query.entry.outcome for query in self._queries if query.entry.valid_until_ts is not None
+                query.id: query.sent for query in self._queries if query.entry.valid_until_ts is not None
             }
         return not any(query.entry.is_running and self._is_awaited(query) for query in self._queries)
 

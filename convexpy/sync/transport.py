@@ -1,14 +1,14 @@
 """The WebSocket below a sync connection: uvicorn's, plus a way to send text that is encoded already, in fragments.
 
-ASGI knows only whole messages of `str`. Official Rust and Python clients take messages of 64 MiB but break at a frame
-above 16 MiB, so a long message has to leave in several frames.
+ASGI knows only whole messages of `str`, and sends by a task's await; here a push to many costs a plain call each.
+Official Rust and Python clients take messages of 64 MiB but break at a frame above 16 MiB, so a long message has to
+leave in several frames.
 
 Source: wire-protocol 0 (rule 14), 1; RFC 6455 section 5.4.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.websockets import WebSocketDisconnected
@@ -16,16 +16,15 @@ from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 from websockets.http11 import Request
+from websockets.protocol import State
 
 from convexpy.limits import CLOSE_SECONDS_MAX, FRAGMENT_BYTES_MAX
 
-EXTENSION = "convexpy.send_text"
-
-SendText = Callable[[bytes], Awaitable[None]]
+EXTENSION = "convexpy.transport"
 
 
 class SyncTransport(WebSocketsSansIOProtocol):
-    """A connection whose ASGI scope holds `send_text` among its extensions.
+    """A connection that its ASGI scope holds among its extensions.
 
     A closed transport first sends what it has buffered. To a client that does not read that never ends, and what is
     buffered would stay in memory with it, so here each close has a time by which the socket is simply gone.
@@ -35,7 +34,7 @@ class SyncTransport(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if self.response.status_code == 101:  # else there is no scope: the upgrade was refused
             extensions: dict[str, Any] = self.scope["extensions"]
-            extensions[EXTENSION] = self.send_text  # before the app's task has had its first step
+            extensions[EXTENSION] = self  # before the app's task has had its first step
 
     async def send(self, message: ASGISendEvent) -> None:
         await super().send(message)
@@ -50,6 +49,27 @@ class SyncTransport(WebSocketsSansIOProtocol):
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()
         self.transport.abort()  # who has not answered a ping for so long does not read a close either
+
+    def try_send_text(self, message: bytes) -> bool:
+        """Send one text message if the socket has room for it now; False: it has not, or the message is a long one.
+
+        Raises:
+            WebSocketDisconnected: the client is gone.
+        """
+        size = len(message)
+        if size > FRAGMENT_BYTES_MAX or not self.writable.is_set():
+            return False
+        if self.disconnected or self.close_sent or self.conn.state is not State.OPEN:
+            raise WebSocketDisconnected
+        if self.conn.extensions:
+            self._write_frame(message, is_first=True, is_last=True)
+        elif size < 126:
+            self.transport.write(b"\x81%c%b" % (size, message))
+        elif size < 65536:
+            self.transport.write(b"\x81\x7e%b%b" % (size.to_bytes(2, "big"), message))
+        else:
+            self.transport.write(b"\x81\x7f%b%b" % (size.to_bytes(8, "big"), message))
+        return True
 
     async def send_text(self, message: bytes) -> None:
         """Send one text message; returns once the socket has room for the next.
@@ -72,6 +92,9 @@ class SyncTransport(WebSocketsSansIOProtocol):
         await self.writable.wait()
         if self.disconnected or self.close_sent:
             raise WebSocketDisconnected
+        self._write_frame(part, is_first=is_first, is_last=is_last)
+
+    def _write_frame(self, part: bytes, *, is_first: bool, is_last: bool) -> None:
         try:
             if is_first:
                 self.conn.send_text(part, fin=is_last)
@@ -82,7 +105,7 @@ class SyncTransport(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
 
 
-def send_text_of(scope: Any) -> SendText:
-    """How to send on the connection of an ASGI scope; it must be served as `server.UVICORN_SETTINGS` says."""
-    send: SendText = scope["extensions"][EXTENSION]
-    return send
+def transport_of(scope: Any) -> SyncTransport:
+    """The connection of an ASGI scope, to send on; it must be served as `server.UVICORN_SETTINGS` says."""
+    transport: SyncTransport = scope["extensions"][EXTENSION]
+    return transport

@@ -1,12 +1,14 @@
 """The sync endpoint: moves frames and performs effects. Every decision is `SyncState`'s.
 
-A connection has two tasks: the endpoint reads, a writer sends. Calls of functions are tasks of their own; they outlive
-the socket, because what a mutation commits does not depend on who still listens.
+A connection has one task, which reads. What is to be sent goes to the socket at once, and only while the socket is full
+does a second task wait for it. Calls of functions are tasks of their own; they outlive the socket, because what a
+mutation commits does not depend on who still listens.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from asyncio import Task, TimerHandle
 from collections.abc import Coroutine
@@ -19,7 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDiscon
 
 from convexpy.environment import Environment
 from convexpy.errors import AuthProviderUnavailable, Conflict, Overloaded, Unauthenticated, WorkerLost
-from convexpy.limits import AUTH_EXPIRY_LOOK_SECONDS_MAX, CLOSE_SECONDS_MAX, PING_SECONDS
+from convexpy.limits import AUTH_EXPIRY_LOOK_SECONDS_MAX, CLOSE_SECONDS_MAX, FLUSHES_PER_STEP, PING_SECONDS
 from convexpy.runtime.client_version import ClientVersionError, client_version
 from convexpy.runtime.identity import Authenticator
 from convexpy.runtime.interface import Backend
@@ -33,7 +35,7 @@ from convexpy.sync.state import (
     SyncState,
     VerifyToken,
 )
-from convexpy.sync.transport import send_text_of
+from convexpy.sync.transport import transport_of
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,8 @@ class SyncEndpoint:
         self.authenticator = authenticator
         self.environment = environment
         self._calls: set[Task[None]] = set()  # asyncio itself keeps no strong reference
+        self._to_flush: dict[_Connection, None] = {}
+        self._is_flush_due = False
 
     def routes(self) -> list[WebSocketRoute]:
         return [
@@ -68,11 +72,30 @@ class SyncEndpoint:
         await websocket.accept()
         await _Connection(self, websocket, takes_chunks=version.takes_transition_chunks).run()
 
-    def spawn(self, call: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, call: Coroutine[Any, Any, None]) -> Task[None]:
         """Start a call that nobody awaits."""
         task = asyncio.create_task(call)
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
+        return task
+
+    def flush_soon(self, connection: _Connection) -> None:
+        """Have a connection send what has become due, after the present step of the loop and all that it has woken."""
+        self._to_flush[connection] = None
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            loop = asyncio.get_running_loop()
+            # A mutation whose commit led here is answered in the next step; what it wrote is shown after that.
+            loop.call_soon(loop.call_soon, self._flush)
+
+    def _flush(self) -> None:
+        """Some connections a step: what comes in meanwhile is not to wait for all of a thousand."""
+        for connection in list(itertools.islice(self._to_flush, FLUSHES_PER_STEP)):
+            del self._to_flush[connection]
+            connection.flush()
+        self._is_flush_due = bool(self._to_flush)
+        if self._is_flush_due:
+            asyncio.get_running_loop().call_soon(self._flush)
 
 
 class _Connection:
@@ -81,11 +104,14 @@ class _Connection:
         self._backend = endpoint.backend
         self._now_ns = endpoint.environment.now_ns
         self._websocket = websocket
-        self._send_text = send_text_of(websocket.scope)
+        self._transport = transport_of(websocket.scope)
         self._loop = asyncio.get_running_loop()
         self._reader = asyncio.current_task()
-        self._wakeup = asyncio.Event()
-        self._state = SyncState(endpoint.backend, endpoint.authenticator, self._wakeup.set, takes_chunks=takes_chunks)
+        self._writer: Task[None] | None = None
+        self._has_closed = False
+        self._state = SyncState(
+            endpoint.backend, endpoint.authenticator, lambda: endpoint.flush_soon(self), takes_chunks=takes_chunks
+        )
         self._sent_at = self._loop.time()
         self._ping_timer: TimerHandle = self._loop.call_later(PING_SECONDS, self._ping)
         self._cut_off_timer: TimerHandle | None = None
@@ -94,7 +120,6 @@ class _Connection:
         self._timed_expiry_ns: int | None = None
 
     async def run(self) -> None:
-        writer = asyncio.create_task(self._write())
         try:
             await self._read()
         except asyncio.CancelledError:
@@ -106,7 +131,9 @@ class _Connection:
                 if timer is not None:
                     timer.cancel()
             self._state.close(Close(1001))
-            writer.cancel()
+            self._has_closed = True
+            if self._writer is not None:
+                self._writer.cancel()
 
     async def _read(self) -> None:
         """Until the socket is gone, from whichever side: after a close of ours too, a disconnect frame comes."""
@@ -124,32 +151,50 @@ class _Connection:
             except Exception as error:
                 self._fail(error)
 
+    def flush(self) -> None:
+        """Send what is due; if the socket is full, or to be closed, a task does the rest."""
+        if self._writer is not None or self._has_closed:
+            return  # a writer looks for what is due after each message
+        state = self._state
+        self._advance()
+        try:
+            while (message := state.outgoing.take()) is not None:
+                if not self._transport.try_send_text(message):
+                    break
+                state.outgoing.sent()
+                self._sent_at = self._loop.time()
+        except WebSocketDisconnected:
+            return  # the reader is told as well
+        if message is not None or state.closing is not None:
+            self._writer = self._endpoint.spawn(self._write())
+
     async def _write(self) -> None:
         """Send what is outgoing; while the socket is full, results coalesce in the state."""
         state = self._state
-        with suppress(WebSocketDisconnect, WebSocketDisconnected):  # the reader is told as well
-            while True:
-                self._wakeup.clear()
-                try:
-                    state.advance(self._now_ns())
-                    self._start_effects()
-                except Exception as error:
-                    self._fail(error)
+        try:
+            with suppress(WebSocketDisconnect, WebSocketDisconnected):
                 while (message := state.outgoing.take()) is not None:
-                    await self._send_text(message)
+                    await self._transport.send_text(message)
                     self._sent_at = self._loop.time()
                     state.outgoing.sent()
+                    self._advance()
                 if state.closing is not None:
+                    self._has_closed = True
                     await self._websocket.close(state.closing.code, state.closing.reason)
-                    return
-                await self._wakeup.wait()
-                # One loop step, so that a mutation whose commit woke us is answered before what it wrote is shown.
-                await asyncio.sleep(0)
+        finally:
+            self._writer = None
+
+    def _advance(self) -> None:
+        try:
+            self._state.advance(self._now_ns())
+            self._start_effects()
+        except Exception as error:
+            self._fail(error)
 
     def _settle(self) -> VerifyToken | None:
-        """After any event: start what it calls for and have the writer look."""
+        """After any event: start what it calls for and send what has come of it."""
         token = self._start_effects()
-        self._wakeup.set()
+        self.flush()
         if self._state.expires_ns != self._timed_expiry_ns:
             self._time_expiry()
         if self._state.closing is not None and self._cut_off_timer is None:
@@ -218,7 +263,7 @@ class _Connection:
             silence = 0.0
             if self._state.outgoing.is_empty:
                 self._state.outgoing.push(messages.PING)
-                self._wakeup.set()
+                self.flush()
         self._ping_timer = self._loop.call_later(PING_SECONDS - silence, self._ping)
 
     def _time_expiry(self) -> None:
