@@ -77,6 +77,16 @@ def test_children_are_listed_with_their_parents(deployment: FlowDeployment) -> N
     assert listed["workflowId"] == child
 
 
+def test_a_deeply_nested_value_reaches_the_parent(deployment: FlowDeployment) -> None:
+    """As deep as any value may be, though on its way it lies in a job."""
+    value: Any = 1.0
+    for _ in range(12):
+        value = [value]
+    run = begin(deployment, "parent", child="families:gives_deep", args={"levels": 12}, options={})
+    [step] = deployment.query("flows:steps", {"run": run})["page"]
+    assert step["runResult"] == {"kind": "success", "value": value}
+
+
 def test_a_failed_child_raises_at_the_await(deployment: FlowDeployment) -> None:
     run = begin(deployment, "parent", child="families:fails", args={}, options={})
     kind, text, data, name = result(deployment, run)

@@ -227,7 +227,14 @@ def test_a_wait_by_name_hears_an_event_that_is_sent_by_an_id_of_that_name(deploy
     event = deployment.mutation("talks:create", {"name": "answer", "run": run})
     send(deployment, None, None, event=event, value="by id")
     assert result(deployment, run) == ["by id"]
-    assert states(deployment) == ["created", "consumed"]
+    assert states(deployment) == ["consumed", "consumed"]
+    with pytest.raises(ConvexpyError, match=f"Workflow not running: {run}"):
+        send(deployment, None, None, event=event)
+
+
+def test_a_step_sends_by_id_to_a_wait_of_the_same_wave(deployment: FlowDeployment) -> None:
+    run = begin(deployment, "answers_by_id")
+    assert result(deployment, run) == "by id"
 
 
 # --- waits that end
@@ -348,6 +355,19 @@ def test_cleanup_deletes_events_in_every_state(deployment: FlowDeployment, size:
     assert deployment.rows("large_values") == []
     with pytest.raises(ConvexpyError, match=f"Workflow not found: {run}"):
         send(deployment, run, "answer")
+
+
+@pytest.mark.parametrize("flow", ["hears", "hears_later"])
+def test_a_deeply_nested_value_arrives(deployment: FlowDeployment, flow: str) -> None:
+    value: Any = 1.0
+    for _ in range(12):
+        value = [value]
+    run = begin(deployment, flow, name="answer", count=1)
+    send(deployment, run, "answer", value=value)
+    deployment.advance(61)
+    assert deployment.rows("steps")[-1]["outcome"] == {"kind": "success", "value": value}
+    with pytest.raises(ConvexpyError, match="Event value too nested"):
+        send(deployment, run, "answer", value=[value])
 
 
 def test_a_large_value_is_kept_once(deployment: FlowDeployment) -> None:

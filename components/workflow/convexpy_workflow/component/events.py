@@ -4,7 +4,7 @@
        │                  │                  │
        │ send             │ given up         │ given up
        ▼                  ▼                  ▼
-     sent ──await──▶ delivered            sent       (created again, if nothing was sent yet)
+     sent ──await──▶ delivered            sent       (a waiting one is created again)
 
 A *delivered* event has its value and the step that shall get it; the run's next wave takes both. So a step that is
 given up between the send and that wave does not take the value along: it goes to the next who waits for that name.
@@ -179,18 +179,16 @@ def delete(ctx: MutationCtx, event_id: str) -> None:
 
 
 def _hand_over(ctx: MutationCtx, run: Row, event: Row) -> None:
-    """Deliver a sent event to the step that waits longest for its name, if one does."""
+    """Let the step that waits longest for a name have what was sent as another event of it, if one waits."""
     named = ctx.db.query("events").with_index("by_name", workflow=run["_id"], name=event["name"], state="waiting")
     waiting = next((row for row in named if not row.get("is_awaited_by_id")), None)
     if waiting is None:
         return
-    position = int(waiting["position"])
-    step = find_step(ctx, run["_id"], position)
-    assert step is not None, "an event is waiting only while its step is pending"
-    ctx.db.patch("events", waiting["_id"], {"state": "created", "position": UNSET})
-    ctx.db.patch("events", event["_id"], {"state": "delivered", "position": position})
-    ctx.db.patch("steps", step["_id"], {"event": event["_id"]})
-    _announce(ctx, run, position)
+    # The value moves, not the step: a step that was asked for in this very wave has no row yet.
+    moved = {name: event[name] for name in ("outcome", "outcome_aside", "order") if name in event}
+    ctx.db.patch("events", waiting["_id"], moved | {"state": "delivered"})
+    ctx.db.patch("events", event["_id"], {"state": "consumed", "outcome": UNSET, "outcome_aside": UNSET})
+    _announce(ctx, run, int(waiting["position"]))
 
 
 def _announce(ctx: MutationCtx, run: Row, position: int) -> None:

@@ -23,6 +23,14 @@ async def listens(step: Step, name: str = "answer") -> Any:
 
 
 @workflow.define
+async def gives_deep(step: Step, levels: float) -> Any:
+    value: Any = 1.0
+    for _ in range(int(levels)):
+        value = [value]
+    return value
+
+
+@workflow.define
 async def fails(step: Step) -> None:
     await step.run_mutation(internal.work.fail_mutation)
 

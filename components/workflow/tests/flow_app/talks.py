@@ -175,6 +175,21 @@ async def answers_itself(step: Step) -> Any:
     return [await waiting, await step.await_event("answer")]
 
 
+@internal_mutation
+def create_and_answer(ctx: MutationCtx, run: str) -> None:
+    event = workflow.create_event(ctx, "answer", run)
+    workflow.send_event(ctx, event_id=event, value="by id")
+
+
+@workflow.define
+async def answers_by_id(step: Step) -> Any:
+    """The wait and the send, which is an inline step, begin in one wave."""
+    waiting = asyncio.create_task(step.await_event("answer"))
+    await asyncio.sleep(0)
+    await step.run_mutation(internal.talks.create_and_answer, {"run": step.workflow_id}, inline=True)
+    return await waiting
+
+
 @workflow.define
 async def leaves(step: Step) -> str:
     """Ends while it waits."""
