@@ -15,7 +15,8 @@ from convexpy_workflow.warm import warm_runs
 from flow_deployment import FlowDeployment
 
 NAMES = ("a", "b")
-BLOCKS, SEEDS_PER_BLOCK, ACTS = 4, 5, 25
+BLOCKS, SEEDS_PER_BLOCK, ACTS = 4, 3, 25
+SLOW_SEEDS = range(1000, 1100)
 ROUNDS_TO_THE_END_MAX = 200
 
 
@@ -148,17 +149,28 @@ def test_warm_cold_and_mixed_families_are_equal(block: int) -> None:
     one = os.environ.get("CONVERSATION_SEED")
     seeds = [int(one)] if one else range(block * SEEDS_PER_BLOCK, (block + 1) * SEEDS_PER_BLOCK)
     for seed in seeds:
-        print("CONVERSATION_SEED", seed)
-        warm = play(seed, "warm")
-        assert warm == play(seed, "cold") == play(seed, "mixed")
+        compare_modes(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SLOW_SEEDS)
+def test_more_families_are_equal(seed: int) -> None:
+    """The same, with as many seeds as patience allows."""
+    compare_modes(seed)
+
+
+def compare_modes(seed: int) -> None:
+    print("CONVERSATION_SEED", seed)
+    warm = play(seed, "warm")
+    assert warm == play(seed, "cold") == play(seed, "mixed")
 
 
 def test_the_conversations_meet_what_they_are_about() -> None:
     """The equality above proves something only if the runs do it."""
     seen: Counter[str] = Counter()
-    for seed in range(12):
+    for seed in range(8):
         steps, _, events = play(seed, "warm")
         seen.update(f"{step[2]} {step[4]}" for step in steps)
         seen.update(state for (_, _, state), _ in events)
     for what in ("event done", "event canceled", "workflow done", "workflow canceled", "consumed", "sent"):
-        assert seen[what] > 5, seen
+        assert seen[what] > 2, seen
