@@ -110,10 +110,7 @@ class Story:
 
     def tell_changes(self, document: dict[str, Any]) -> None:
         """Everything that is new in a state of the document."""
-        for step in document["steps"]:
-            self.tell(f"step {step['name']} ({step['kind']}) has begun")
-            if step["isDone"]:
-                self.tell(f"step {step['name']} ({step['kind']}) is done")
+        self.tell_steps(document["steps"])
         if analysis := document["analysis"]:
             frequent = ", ".join(f"{word['word']} {word['count']:.0f}" for word in analysis["frequent"])
             self.tell(
@@ -121,6 +118,17 @@ class Story:
                 f"{analysis['readingSeconds']:.0f} s to read, {analysis['language']}; {frequent}"
             )
         self.tell(f"workflow is {document['workflow']}")
+
+    def tell_steps(self, steps: list[dict[str, Any]], within: str = "") -> None:
+        """What is new of a run's steps; those of a nested run are indented."""
+        for number, step in enumerate(steps):
+            name = f"{within}step {number:.0f}, {step['name'].rpartition(':')[2]} ({step['kind']}),"
+            self.tell(f"{name} has begun")
+            for attempt in range(1, int(step["failedAttempts"]) + 1):
+                self.tell(f"{name} has failed, and is tried again: attempt {attempt + 1}")
+            self.tell_steps(step["steps"], f"  {within}")
+            if step["isDone"]:
+                self.tell(f"{name} is done")
 
 
 async def follow(client: convex.ConvexClient, document_id: str) -> str:

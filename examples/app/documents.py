@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from convexpy import ConvexError, Id, MutationCtx, QueryCtx, internal, mutation, query, v
 
-from .reading import workflow
+from .reading import Approval, workflow
 
 DocumentId = Annotated[Id, "documents"]
 
@@ -13,8 +13,11 @@ TEXT_CHARS_MAX = 200_000  # stays well below the 1 MiB of a document, whatever t
 LISTED_MAX = 30
 
 
-@mutation(args={"title": v.string(), "text": v.string()}, returns=v.id("documents"))
-def add(ctx: MutationCtx, title: str, text: str) -> str:
+@mutation(
+    args={"title": v.string(), "text": v.string(), "needsApproval": v.optional(v.boolean())},
+    returns=v.id("documents"),
+)
+def add(ctx: MutationCtx, title: str, text: str, needsApproval: bool = False) -> str:  # noqa: N803  (wire spelling)
     """Keep a document and start its workflow: both are there, or neither."""
     title, text = title.strip(), text.strip()
     if not text:
@@ -26,9 +29,18 @@ def add(ctx: MutationCtx, title: str, text: str) -> str:
     title = (title or text.splitlines()[0])[:TITLE_CHARS_MAX]
 
     document = ctx.db.insert("documents", {"title": title, "text": text, "timesIndexed": 0})
-    run = workflow.start(ctx, internal.reading.read, {"document": document})
+    run = workflow.start(ctx, internal.reading.read, {"document": document, "needsApproval": needsApproval})
     ctx.db.patch(document, {"workflow": run})
     return document
+
+
+@mutation
+def answer(ctx: MutationCtx, document: DocumentId, isApproved: bool) -> None:  # noqa: N803
+    """Let a document that waits for approval go on, or set it aside."""
+    row = ctx.db.get(document)
+    if row is None or not _waits_for_approval(ctx, row["workflow"]):
+        raise ConvexError({"code": "notWaiting", "message": "This document does not wait for an answer."})
+    workflow.send_event(ctx, Approval, workflow_id=row["workflow"], value=isApproved)
 
 
 @query
@@ -57,17 +69,39 @@ def search(ctx: QueryCtx, word: str) -> list[dict[str, Any]]:
 def _view(ctx: QueryCtx, row: dict[str, Any]) -> dict[str, Any]:
     """What is shown of a document: not its text, which may be long."""
     run = row["workflow"]
-    steps = workflow.list_steps(ctx, run)["page"]
+    status = workflow.status(ctx, run)
     return {
         "_id": row["_id"],
         "addedAt": row["_creationTime"],
         "title": row["title"],
         "characters": len(row["text"]),
+        "mark": row.get("mark"),
         "analysis": row.get("analysis"),
         "timesIndexed": row["timesIndexed"],
-        "workflow": workflow.status(ctx, run)["type"],
-        "steps": [
-            {"name": step["name"], "kind": step["kind"], "isDone": step.get("completedAt") is not None}
-            for step in steps
-        ],
+        "workflow": status["type"],
+        "outcome": status.get("result"),
+        "needsAnswer": status["type"] == "inProgress" and _waits_for_approval(ctx, run),
+        "steps": _timeline(ctx, run),
     }
+
+
+def _timeline(ctx: QueryCtx, run: str) -> list[dict[str, Any]]:
+    """The steps of a run as the page draws them: when each began and ended, and those of a nested run within it."""
+    return [
+        {
+            "name": step["name"],
+            "kind": step["kind"],
+            "isDone": step["completedAt"] is not None,
+            "result": None if step["runResult"] is None else step["runResult"]["kind"],
+            "failedAttempts": step["attempts"],
+            "startedAt": step["startedAt"],
+            "completedAt": step["completedAt"],
+            "log": [line["text"].splitlines()[0] for line in step["logs"]],
+            "steps": [] if step["nestedWorkflowId"] is None else _timeline(ctx, step["nestedWorkflowId"]),
+        }
+        for step in workflow.list_steps(ctx, run)["page"]
+    ]
+
+
+def _waits_for_approval(ctx: QueryCtx | MutationCtx, run: str) -> bool:
+    return any(step["kind"] == "event" for step in workflow.status(ctx, run).get("running", []))

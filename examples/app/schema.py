@@ -14,12 +14,14 @@ analysis = v.object(
 
 schema = define_schema(
     {
-        # A document as it was handed in. `analysis` and `timesIndexed` are written by the workflow's last step.
+        # A document as it was handed in. Its workflow adds the rest; `analysis` and `timesIndexed` in its last step.
         "documents": define_table(
             {
                 "title": v.string(),
                 "text": v.string(),
                 "workflow": v.optional(v.string()),
+                "attempts": v.optional(v.number()),  # to get the mark
+                "mark": v.optional(v.string()),  # where it stands
                 "analysis": v.optional(analysis),
                 "timesIndexed": v.number(),
             }

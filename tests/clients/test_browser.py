@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from .conftest import READING_ROOM, StartServer
 
+TOP_STEPS = 4  # analyse and classify side by side, sleep, shelve
+SHELVE_STEPS = 5  # of the nested workflow: four shelves at once, then the end
 LIVE_MS_MAX = 30_000  # the client may back off for some seconds after the server has been away
 
 
@@ -61,10 +64,54 @@ def test_two_tabs_and_a_server_that_dies(browser: Browser, start_server: StartSe
         card = tab.locator("li.card", has_text="On lamps")
         expect(card).to_have_attribute("data-workflow", "completed", timeout=LIVE_MS_MAX)
         expect(card).to_contain_text("17 words · 2 sentences · 1 min · English · indexed 1×")
-        expect(card.locator(".steps li[data-done=true]")).to_have_count(3)
+        expect(card.locator(".steps li[data-done=true]")).to_have_count(TOP_STEPS + SHELVE_STEPS)
 
     second.get_by_label("Word", exact=True).fill("Lamp")
     expect(second.locator("#hits")).to_have_text("On lamps (3×)", timeout=LIVE_MS_MAX)
+
+
+def test_the_timeline_shows_each_step_live(browser: Browser, start_server: StartServer) -> None:
+    """Two steps side by side, a retry, the wait for an approval over a kill of the server, and a nested workflow."""
+    server = start_server(app=READING_ROOM)
+    reader, librarian = open_tab(browser, server.site_url), open_tab(browser, server.site_url)
+
+    reader.get_by_label("Ask me before").check()
+    hand_in(reader, "On keys", "A key opens one door. A good key opens it twice.")
+    steps = librarian.locator("li.card", has_text="On keys").locator(".steps").first.locator("> li")
+    expect(steps.nth(0)).to_contain_text("analyse", timeout=LIVE_MS_MAX)
+    expect(steps.nth(1)).to_contain_text("classify")
+    expect(steps.nth(1)).to_contain_text("attempt 2", timeout=LIVE_MS_MAX)
+    expect(steps.nth(1)).to_have_attribute("data-state", "done", timeout=LIVE_MS_MAX)
+    expect(steps.nth(1)).to_have_attribute("title", re.compile("catalogue is busy"))
+    expect(steps.nth(2)).to_have_attribute("data-state", "waiting", timeout=LIVE_MS_MAX)
+    expect(steps.nth(2)).to_contain_text("approval")
+    server.restart()
+
+    librarian.get_by_role("button", name="Put it on the shelves").click()
+
+    shelve = steps.nth(4)
+    expect(shelve).to_contain_text("shelve", timeout=LIVE_MS_MAX)
+    expect(shelve.locator("li")).to_have_count(SHELVE_STEPS, timeout=LIVE_MS_MAX)
+    expect(shelve).to_have_attribute("data-state", "done", timeout=LIVE_MS_MAX)
+    expect(steps).to_have_count(TOP_STEPS + 1)
+    card = reader.locator("li.card", has_text="On keys")
+    expect(card).to_have_attribute("data-workflow", "completed", timeout=LIVE_MS_MAX)
+    expect(card).to_contain_text("indexed 1×")
+    expect(card.get_by_role("button")).to_have_count(0)
+
+
+def test_a_refused_document_is_set_aside(browser: Browser, start_server: StartServer) -> None:
+    server = start_server(app=READING_ROOM)
+    page = open_tab(browser, server.site_url)
+
+    page.get_by_label("Ask me before").check()
+    hand_in(page, "On noise", "It is loud.")
+    page.get_by_role("button", name="Set it aside").click()
+
+    card = page.locator("li.card", has_text="On noise")
+    expect(card).to_have_attribute("data-workflow", "completed", timeout=LIVE_MS_MAX)
+    expect(card).to_contain_text("set aside")
+    expect(card.locator("li[data-kind=workflow]")).to_have_count(0)
 
 
 def test_the_page_tells_what_is_wrong(browser: Browser, start_server: StartServer) -> None:

@@ -20,7 +20,11 @@ function start() {
     const button = event.target.querySelector("button");
     button.disabled = true;
     try {
-      await client.mutation(documents.add, { title: byId("title").value, text: byId("text").value });
+      await client.mutation(documents.add, {
+        title: byId("title").value,
+        text: byId("text").value,
+        needsApproval: byId("needs-approval").checked,
+      });
       event.target.reset();
     } catch (error) {
       showProblem(error);
@@ -34,6 +38,19 @@ function start() {
     if (!file) return;
     byId("text").value = await file.text();
     byId("title").value ||= file.name;
+  });
+
+  // The cards are drawn again and again, so their buttons are listened to from above.
+  byId("documents").addEventListener("click", async ({ target }) => {
+    if (!target.dataset.answer) return;
+    showProblem(null);
+    target.disabled = true;
+    try {
+      const document = target.closest("[data-document]").dataset.document;
+      await client.mutation(documents.answer, { document, isApproved: target.dataset.answer === "approve" });
+    } catch (error) {
+      showProblem(error);
+    }
   });
 
   let stopSearch = () => {};
@@ -84,8 +101,13 @@ function documentCard(row) {
       element("span", { className: "badge" }, WORKFLOW_LABELS[row.workflow] ?? row.workflow),
     ),
     element("p", { className: "quiet" }, facts(row)),
-    element("ol", { className: "steps", ariaLabel: "Steps of the workflow" }, ...row.steps.map(stepItem)),
+    timeline(row.steps, span(row.steps)),
   );
+  if (row.needsAnswer) {
+    card.append(
+      element("div", { className: "answers" }, answerButton("approve", "Put it on the shelves"), answerButton("refuse", "Set it aside")),
+    );
+  }
   if (row.analysis?.frequent.length) {
     const words = row.analysis.frequent.map(({ word, count }) => element("li", {}, `${word} ${count}`));
     card.append(element("ul", { className: "words", ariaLabel: "Frequent words" }, ...words));
@@ -95,7 +117,7 @@ function documentCard(row) {
 
 function facts(row) {
   const { analysis } = row;
-  if (!analysis) return `${row.characters.toLocaleString()} characters`;
+  if (!analysis) return [`${row.characters.toLocaleString()} characters`, row.mark, row.outcome].filter(Boolean).join(" · ");
   const minutes = Math.max(1, Math.round(analysis.readingSeconds / 60));
   return [
     `${analysis.words.toLocaleString()} words`,
@@ -103,14 +125,55 @@ function facts(row) {
     `${minutes} min`,
     analysis.language,
     `indexed ${row.timesIndexed}×`,
+    row.mark,
   ].join(" · ");
 }
 
-function stepItem(step) {
-  const item = element("li", {}, step.name.split(":").at(-1));
+function answerButton(answer, text) {
+  const button = element("button", { type: "button" }, text);
+  button.dataset.answer = answer;
+  return button;
+}
+
+// From the first step's begin to the last end that is known: what the bars are drawn over.
+function span(steps) {
+  const all = steps.flatMap((step) => [step, ...step.steps]);
+  const begin = Math.min(...all.map((step) => step.startedAt));
+  return { begin, length: Math.max(1, ...all.map((step) => (step.completedAt ?? step.startedAt) - begin)) };
+}
+
+function timeline(steps, over) {
+  return element("ol", { className: "steps", ariaLabel: "Steps of the workflow" }, ...steps.map((step) => stepItem(step, over)));
+}
+
+const RESULT_LABELS = { success: "done", failed: "failed", canceled: "given up" };
+
+function stepItem(step, over) {
+  const state = step.isDone ? RESULT_LABELS[step.result] : step.kind === "event" ? "waiting" : "running";
+  const tries = step.failedAttempts > 0 ? `, attempt ${step.failedAttempts + 1}` : "";
+  const item = element(
+    "li",
+    { title: step.log.join("\n") },
+    element("span", { className: "name" }, step.name.split(":").at(-1)),
+    element("span", { className: "quiet" }, `${step.kind}, ${state}${tries}`),
+    bar(step, over),
+  );
   item.dataset.done = step.isDone;
-  item.append(element("span", { className: "for-readers" }, step.isDone ? ", done" : ", running"));
+  item.dataset.state = state;
+  item.dataset.kind = step.kind;
+  if (step.steps.length) item.append(timeline(step.steps, over));
   return item;
+}
+
+// A step that is not done reaches to the right edge.
+function bar(step, { begin, length }) {
+  const percent = (instant) => (100 * (instant - begin)) / length;
+  const made = element("span", { className: "bar" });
+  const track = element("span", { className: "track" }, made);
+  const left = Math.min(percent(step.startedAt), 99);
+  made.style.marginLeft = `${left}%`;
+  made.style.width = `${Math.max(1, (step.isDone ? percent(step.completedAt) : 100) - left)}%`;
+  return track;
 }
 
 function drawHits(word, hits) {
