@@ -14,12 +14,15 @@ BODY = "x" * 150  # a document of about 200 bytes, as in the raw measures
 
 
 def measure() -> list[Figure]:
-    """One figure a number of clients, beside what LMDB and the WebSocket alone do with as many."""
+    """One figure a number of clients, beside what LMDB and the WebSocket alone do with as many.
+
+    The last one beside it is the same stack and the same frames, with no backend between them.
+    """
     figures = []
     with scratch_folder() as folder, convexpy_server(folder) as url:
         for clients in CLIENTS:
             runs = run(_mutations(url, clients))
-            beside = (raw.group_commit(clients), raw.echo(clients))
+            beside = (raw.group_commit(clients), raw.echo(clients), raw.answers(clients))
             figures.append(Figure(f"mutations, {clients} client{'s' if clients > 1 else ''}", runs, "/s", beside))
     return figures
 

@@ -20,6 +20,7 @@ from benchmarks.raw_server import READY
 VALUE = os.urandom(200)
 TEXT = b"e" * 200
 BROADCASTS = 20
+MUTATION = b'{"type":"Mutation","requestId":1234,"udfPath":"notes:add","args":[{"body":"%b"}]}' % (b"x" * 150)
 
 
 def group_commit(puts: int) -> Figure:
@@ -42,6 +43,7 @@ def group_commit(puts: int) -> Figure:
 class _Client(WSListener):
     transport: WSTransport
     on_text: Callable[[], None]
+    frames = 0
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.transport = transport
@@ -90,7 +92,16 @@ def _with_server(measure: Callable[[int], Coroutine[Any, Any, list[float]]]) -> 
         return run(measure(port))
 
 
-async def _echo(port: int, connections: int) -> list[float]:
+def answers(connections: int) -> Figure:
+    """The same with frames of a mutation: one request in, the two answers out, and nothing in between."""
+    return Figure(
+        f"raw request and two answers, {connections} connection{'s' if connections > 1 else ''}",
+        _with_server(lambda port: _echo(port, connections, MUTATION, 2)),
+        "/s",
+    )
+
+
+async def _echo(port: int, connections: int, text: bytes = TEXT, frames_back: int = 1) -> list[float]:
     loop, runs = asyncio.get_running_loop(), []
     async with _clients(port, connections) as clients:
         for _ in range(RUNS):
@@ -99,9 +110,12 @@ async def _echo(port: int, connections: int) -> list[float]:
 
             def came_back(client: _Client, began: float = began, finished: asyncio.Future[None] = finished) -> None:
                 nonlocal count, busy
+                client.frames += 1
+                if client.frames % frames_back:
+                    return
                 count += 1
                 if time.perf_counter() < began + SECONDS:
-                    client.send(TEXT)
+                    client.send(text)
                     return
                 busy -= 1
                 if busy == 0:
@@ -109,7 +123,7 @@ async def _echo(port: int, connections: int) -> list[float]:
 
             for client in clients:
                 client.on_text = partial(came_back, client)
-                client.send(TEXT)
+                client.send(text)
             await finished
             runs.append(count / (time.perf_counter() - began))
     return runs

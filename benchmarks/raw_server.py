@@ -2,7 +2,8 @@
 
     python -m benchmarks.raw_server PORT
 
-A text frame comes back as it is; `join` enters the audience, `all` sends 500 bytes to everyone in it.
+A text frame comes back as it is; a JSON object is answered with the two frames that a mutation is answered with, which
+are constants here; `join` enters the audience, `all` sends 500 bytes to everyone in it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,14 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 PUSH = "p" * 500
 READY = "raw server is ready"
+RESPONSE = (
+    '{"type":"MutationResponse","requestId":1234,"success":true,"result":"m9700v9j9zq3m8e6z7x3j1k5jh7c4r2n",'
+    '"ts":"AAAAAAAAAAA=","logLines":[]}'
+)
+TRANSITION = (
+    '{"type":"Transition","startVersion":{"querySet":0,"identity":0,"ts":"AAAAAAAAAAA="},'
+    '"endVersion":{"querySet":0,"identity":0,"ts":"AAAAAAAAAAA="},"modifications":[]}'
+)
 
 audience: set[WebSocket] = set()
 
@@ -26,7 +35,10 @@ async def endpoint(socket: WebSocket) -> None:
     try:
         while True:
             text = await socket.receive_text()
-            if text == "all":
+            if text[0] == "{":
+                await socket.send_text(RESPONSE)
+                await socket.send_text(TRANSITION)
+            elif text == "all":
                 for listener in list(audience):
                     await listener.send_text(PUSH)
             else:
