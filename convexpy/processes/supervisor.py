@@ -114,6 +114,7 @@ class Supervisor:
             return template, await template.load(load)
         except BaseException:
             self._templates.discard(template)
+            template.process.kill()  # it may be in the midst of an import, and has no workers to end
             await template.close()
             raise
 

@@ -77,6 +77,7 @@ class Deployer:
         self._upkeep = Upkeep(backend, report)
         self._pushing = asyncio.Lock()
         self._asked = 0
+        self._staging: asyncio.Future[Stage] | None = None
 
     async def push(self, make_stage: Callable[[int], Awaitable[Stage]]) -> Pushed:
         """Make a new generation, settle the database for it, and switch to it.
@@ -90,9 +91,11 @@ class Deployer:
         """
         self._asked += 1
         number = self._asked
+        if self._staging is not None:
+            self._staging.cancel()  # an import may take long, or never end, and its code is not in the folder any more
         async with self._pushing:
             self._require_newest(number)
-            stage = await make_stage(number)
+            stage = await self._stage(make_stage, number)
             await self._upkeep.pause()
             try:
                 return await self._push(stage, number)
@@ -116,6 +119,18 @@ class Deployer:
     async def stop(self) -> None:
         """End the work in the background where it is."""
         await self._upkeep.stop()
+
+    async def _stage(self, make_stage: Callable[[int], Awaitable[Stage]], number: int) -> Stage:
+        staging = self._staging = asyncio.ensure_future(make_stage(number))
+        try:
+            return await staging
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or not task.cancelling():
+                self._require_newest(number)  # it was a newer push that has canceled this one's staging
+            raise
+        finally:
+            self._staging = None
 
     def _require_newest(self, number: int) -> None:
         if number != self._asked:

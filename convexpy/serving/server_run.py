@@ -165,7 +165,7 @@ async def _push_again(deployment: Deployment, report: Callable[[str], None]) -> 
         pushed = await deployment.push()
     except PushSuperseded:
         return
-    except ConvexpyError as error:
+    except (ConvexpyError, OSError) as error:  # OSError: the machine has no process or descriptor left for it
         report(f"This change is not live, the code before it goes on serving: {error}")
     else:
         seconds = asyncio.get_running_loop().time() - started

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -162,6 +163,23 @@ def test_a_schema_that_documents_do_not_match_is_refused_with_the_document(proje
     assert "stars" in complaint
     assert second != note
     assert project.call("query", "notes:summary") == "2 notes"
+
+
+def test_an_import_that_does_not_end_gives_way_to_the_next_save(project: Project) -> None:
+    """Nobody waits for code that is not in the folder any more."""
+    begun = project.folder.parent / "begun"
+    os.mkfifo(begun)
+    endless = f"open({str(begun)!r}, 'w').close()\nwhile True:\n    pass\n"
+    project.edit("notes.py", "from convexpy", endless + "from convexpy")
+    begun.read_text()
+
+    began = time.monotonic()
+    project.edit("notes.py", endless, "")
+    project.reload()
+
+    print(f"live after {time.monotonic() - began:.2f} s")
+    assert project.call("query", "notes:summary") == "0 notes"
+    assert "This change is not live" not in project.server.complaints.so_far()
 
 
 def test_functions_come_and_go_with_their_files(project: Project) -> None:
