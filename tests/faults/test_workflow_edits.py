@@ -123,6 +123,14 @@ def test_an_edit_under_a_running_workflow(project: Project) -> None:
     assert "orders:order: of 1 run checked 1 do not fit this code" in project.server.output.so_far()
     assert wait_for(project, run, "stuck")["reason"] == status["reason"]
 
+    production = Server(project.folder, project.server.data, "serve")
+    project.server.stop()
+    production.start()
+    said_in_production = production.output.so_far()
+    production.stop()
+    assert "orders:order: of 1 run checked 1 do not fit this code" in said_in_production
+    project.server.start()
+
     project.edit("orders.py", '{"item": "suite"}', '{"item": "room"}')
     project.reload()
     assert lines_after(project, 1) == ["orders:order: 1 stuck run will go on with this code."]

@@ -7,7 +7,7 @@ from typing import Any
 from convexpy import MutationCtx
 from convexpy_workflow.commands import Outcome, StartStep
 from convexpy_workflow.definition import Definition
-from convexpy_workflow.jobs import schedule_step
+from convexpy_workflow.jobs import kept_news, schedule_step
 from convexpy_workflow.records import outcome_from_fields
 
 
@@ -43,8 +43,9 @@ def begin_child(ctx: MutationCtx, definition: Definition, run: dict[str, Any], d
         its id and the handle of its handler, for the step's row.
     """
     workflow_id = str(ctx.run_mutation(definition.component.journal.create, run))
-    poll = {"workflowId": workflow_id, "epoch": 0, "isWake": delay_ms > 0}
-    job = ctx.scheduler.run_after(delay_ms / 1000, definition.mutation, {"poll": poll}, lane=workflow_id)
+    news = {"poll": {"workflowId": workflow_id, "epoch": 0, "isWake": delay_ms > 0}}
+    options = kept_news(definition, workflow_id, news)
+    job = ctx.scheduler.run_after(delay_ms / 1000, definition.mutation, news, **options)
     if delay_ms > 0:
         first = {"workflowId": workflow_id, "wakeAtMs": ctx.now_ms() + delay_ms, "job": job}
         ctx.run_mutation(definition.component.children.note_first_wave, first)

@@ -23,8 +23,19 @@ def schedule_wake(
     wake_at_ms = min(wanted_ms, now_ms + WAKE_AHEAD_MS_MAX)
     poll = {"workflowId": run["_id"], "epoch": run["epoch"], "isWake": True}
     # Half a millisecond more: rounded to seconds and back, the wake-up must not come before the deadline.
-    job = ctx.scheduler.run_at((wake_at_ms + 0.5) / 1000, definition.mutation, {"poll": poll}, lane=run["_id"])
+    news = {"poll": poll}
+    options = kept_news(definition, run["_id"], news)
+    job = ctx.scheduler.run_at((wake_at_ms + 0.5) / 1000, definition.mutation, news, **options)
     return {"wake_at_ms": wake_at_ms, "wake_job": job}
+
+
+def kept_news(definition: Definition, workflow_id: str, news: dict[str, Any]) -> dict[str, Any]:
+    """Give the options of a job of the handler's mutation that brings news of no function: a sleep is over, for one.
+
+    If the job fails, for example because the code of that moment has no such workflow, `on_complete` brings the same
+    news, and the scheduler tries that until it succeeds.
+    """
+    return {"on_complete": definition.mutation, "context": {"late": news}, "lane": workflow_id}
 
 
 def schedule_step(
@@ -45,7 +56,8 @@ def schedule_step(
     own = definition.mutation
     if step.kind == "sleep":
         assert step.duration_ms is not None
-        return ctx.scheduler.run_after(step.duration_ms / 1000, own, {"slept": context}, lane=workflow_id)
+        news = {"slept": context}
+        return ctx.scheduler.run_after(step.duration_ms / 1000, own, news, **kept_news(definition, workflow_id, news))
     function, args = step.function, step.args
     if step.kind == "query":
         function, args = own, {"query": {"function": step.function, "args": step.args}}

@@ -7,6 +7,8 @@ A definition registers one internal mutation of the app, under the handler's own
     {context, outcome, job_id}                   the scheduler: a step's job has its outcome
     {completions: [{context, outcome, job_id}]}  the scheduler: several steps' jobs of a run have theirs
     {slept: {…}}                                 the scheduler: a step's sleep is over
+    {context: {late}, outcome, job_id}           the scheduler: one of the two below it has been tried; if it failed, it
+                                                 is done now
     {poll: {…}}                                  the scheduler: a timer of the handler is due, or the run shall begin
     {query: {function, args}}                    the scheduler: run the query of a step
     {arrive: {…}}                                the component: a step has its event, or its child run has ended
@@ -42,7 +44,7 @@ from convexpy_workflow.definition import Definition, Handler, OnMismatch, defini
 from convexpy_workflow.dry_run import check_run
 from convexpy_workflow.errors import WorkflowError
 from convexpy_workflow.events import Event, address_event
-from convexpy_workflow.jobs import call_back, cancel_jobs, schedule_step
+from convexpy_workflow.jobs import call_back, cancel_jobs, kept_news, schedule_step
 from convexpy_workflow.non_retryable import is_non_retryable
 from convexpy_workflow.parallelism import StepQueue, checked_parallelism
 from convexpy_workflow.records import outcome_of_job, step_from_fields
@@ -426,6 +428,8 @@ def _dispatch(ctx: MutationCtx, definition: Definition, fields: dict[str, Any]) 
     if "completions" in fields:
         return _take_outcomes(ctx, definition, fields["completions"])
     if "outcome" in fields:
+        if "late" in fields["context"]:
+            return _dispatch(ctx, definition, fields["context"]["late"]) if _has_failed(fields) else None
         if fields["context"].get("isArrival"):
             return _take_arrival(ctx, definition, fields["context"], fields["outcome"])
         return _take_outcomes(ctx, definition, [fields])
@@ -454,6 +458,10 @@ def _dispatch(ctx: MutationCtx, definition: Definition, fields: dict[str, Any]) 
     raise WorkflowError(f"Invalid arguments for workflow: {_USAGE}")
 
 
+def _has_failed(fields: dict[str, Any]) -> bool:
+    return bool(fields["outcome"]["kind"] == "failed")
+
+
 def _begin(ctx: MutationCtx, definition: Definition, args: dict[str, Any], fields: dict[str, Any]) -> Any:
     handle = create_function_handle(definition.mutation)
     args = storable(args, "Workflow arguments")
@@ -473,7 +481,8 @@ def _begin(ctx: MutationCtx, definition: Definition, args: dict[str, Any], field
     workflow_id = str(ctx.run_mutation(definition.component.journal.create, run))
     if fields.get("startAsync"):
         poll = {"workflowId": workflow_id, "epoch": 0, "isWake": False}
-        ctx.scheduler.run_after(0, definition.mutation, {"poll": poll}, lane=workflow_id)
+        news = {"poll": poll}
+        ctx.scheduler.run_after(0, definition.mutation, news, **kept_news(definition, workflow_id, news))
     else:
         run_wave(ctx, definition, workflow_id, epoch=0, is_start=True)
     return workflow_id

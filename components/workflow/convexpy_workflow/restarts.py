@@ -8,7 +8,7 @@ from convexpy import MutationCtx
 from convexpy_workflow.arrivals import schedule_arrival
 from convexpy_workflow.beginning import begin_step
 from convexpy_workflow.definition import Definition
-from convexpy_workflow.jobs import cancel_jobs
+from convexpy_workflow.jobs import cancel_jobs, kept_news
 from convexpy_workflow.records import step_from_fields
 from convexpy_workflow.wave import run_wave
 
@@ -30,7 +30,7 @@ def take_restart(ctx: MutationCtx, definition: Definition, restarted: dict[str, 
         if outcome is not None:
             schedule_arrival(ctx, definition, address | {"epoch": epoch})
     if restarted["startAsync"]:
-        poll = {"workflowId": workflow_id, "epoch": epoch, "isWake": False}
-        ctx.scheduler.run_after(0, definition.mutation, {"poll": poll}, lane=workflow_id)
+        news = {"poll": {"workflowId": workflow_id, "epoch": epoch, "isWake": False}}
+        ctx.scheduler.run_after(0, definition.mutation, news, **kept_news(definition, workflow_id, news))
     else:
         run_wave(ctx, definition, workflow_id, epoch)

@@ -166,7 +166,47 @@ def test_runs_whose_workflow_is_gone_are_named(deployment: FlowDeployment, app: 
 
     [found] = deployment.push().findings
 
-    assert found.startswith("flows:order: it has runs that this code cannot go on with: Could not find function")
+    assert found.startswith("flows:order: it has runs that this code cannot go on with, and that wait for code that")
+    assert "Could not find function for 'flows:_replay_order'" in found
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+@pytest.mark.parametrize("pause", ["step.sleep(60)", "asyncio.sleep(60)"])
+def test_runs_whose_workflow_was_gone_for_a_while_go_on(
+    deployment: FlowDeployment, app: ChangingApp, pause: str, is_begun: bool
+) -> None:
+    """What was due meanwhile, a step's outcome, a sleep, a timer, is kept until there is code to take it."""
+    push(deployment, app, ORIGINAL.replace("step.sleep(60)", pause))
+    run = deployment.start("order")
+    deployment.advance(1 if is_begun else 0)
+    text = (app.folder / "flows.py").read_text()
+    (app.folder / "flows.py").write_text(text.replace("async def order", "async def orders"))
+    deployment.push()
+    deployment.advance(100)
+    assert deployment.status(run)["type"] == "inProgress"
+
+    (app.folder / "flows.py").write_text(text)
+    deployment.push()
+    deployment.advance(600)
+
+    assert deployment.status(run) == {"type": "completed", "result": "paid for booked room"}
+    assert len(deployment.app_rows("payments")) == 1
+
+
+def test_a_run_whose_workflow_is_gone_can_be_ended(deployment: FlowDeployment, app: ChangingApp) -> None:
+    run = deployment.start("order")
+    deployment.advance(1)
+    text = (app.folder / "flows.py").read_text()
+    stop = "\n\n@mutation\ndef stop(ctx, run: str) -> None:\n    workflow.cancel(ctx, run)\n"
+    (app.folder / "flows.py").write_text(text.replace("async def order", "async def orders") + stop)
+    deployment.push()
+
+    deployment.mutation("flows:stop", {"run": run})
+    deployment.advance(100)
+
+    assert deployment.status(run) == {"type": "canceled"}
+    assert [row["result"]["kind"] for row in deployment.app_rows("ends")] == ["canceled"]
+    assert deployment.push().findings == []
 
 
 def test_a_push_looks_at_a_bounded_number_of_runs(

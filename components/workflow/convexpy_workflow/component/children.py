@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from convexpy import UNSET, MutationCtx, QueryCtx, internal, internal_mutation, mutation
+from convexpy_workflow.component.absent import end_in_app
 from convexpy_workflow.component.events import release
 from convexpy_workflow.component.rows import callback_of, get_run
 
@@ -50,10 +51,8 @@ def end_run(ctx: MutationCtx, run: Row, result: Row) -> list[Row]:
     fields = {"state": "done", "result": result, "epoch": run["epoch"] + 1, "finished_ms": ctx.now_ms(), "stuck": UNSET}
     ctx.db.patch("workflows", run["_id"], fields)
     release(ctx, run, [step["event"] for step in pending if "event" in step], is_over=True)
-    ctx.run_mutation(
-        run["handler"],
-        {"canceled": {"workflowId": run["_id"], "jobs": jobs, "onComplete": callback_of(ctx, run), "result": result}},
-    )
+    callback = callback_of(ctx, run)
+    end_in_app(ctx, run, {"workflowId": run["_id"], "jobs": jobs, "onComplete": callback, "result": result})
     return pending
 
 

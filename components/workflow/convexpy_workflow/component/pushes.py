@@ -151,7 +151,10 @@ def _findings(look: Row) -> list[str]:
     name, checked = look["name"], look["checked"]
     lines = []
     if look["problem"] is not None:
-        lines.append(f"{name}: it has runs that this code cannot go on with: {look['problem']}")
+        lines.append(
+            f"{name}: it has runs that this code cannot go on with, and that wait for code that can, unless they are "
+            f"ended: {look['problem']}"
+        )
     if look["fitting"]:
         lines.append(f"{name}: {_count(look['fitting'], 'stuck run')} will go on with this code.")
     if look["misfits"]:
