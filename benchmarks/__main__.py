@@ -11,12 +11,15 @@ import sys
 
 from benchmarks import (
     big_pushes,
+    growth,
     hot_counter,
     idle,
     mutations,
     push,
     sleeping_workflows,
     stages,
+    starting,
+    subscriptions,
     workflow_growth,
     workflows,
 )
@@ -26,6 +29,9 @@ QUESTIONS = {
     "mutations": mutations.measure,
     "hot_counter": hot_counter.measure,
     "push": push.measure,
+    "subscriptions": subscriptions.measure,
+    "growth": growth.measure,
+    "starting": starting.measure,
     "idle": idle.measure,
     "big_pushes": big_pushes.measure,
     "workflows": workflows.measure,

@@ -43,3 +43,31 @@ def publish_topic(ctx: MutationCtx, name: str, body: str) -> None:
         ctx.db.insert("topics", {"name": name, "body": body})
     else:
         ctx.db.patch(row["_id"], {"body": body})
+
+
+@query(args={"note": v.id("notes")})
+def one(ctx: QueryCtx, note: str) -> str | None:
+    """A point read."""
+    row = ctx.db.get(note)
+    return row["body"] if row else None
+
+
+@query(args={"seconds": v.number()})
+def since(ctx: QueryCtx, seconds: float) -> int:
+    """An index range of twenty rows."""
+    rows = ctx.db.query("notes").with_index("by_seconds", lambda q: q.gte("seconds", seconds)).take(20)
+    return len(rows)
+
+
+@mutation(args={"first": v.number(), "count": v.number()})
+def fill(ctx: MutationCtx, first: float, count: float) -> list[str]:
+    """Many notes, whose seconds are their numbers; a few of their ids."""
+    ids = [ctx.db.insert("notes", {"body": "x" * 100, "seconds": first + number}) for number in range(int(count))]
+    return ids[:: max(1, len(ids) // 20)]
+
+
+@mutation(args={"count": v.number()})
+def schedule(ctx: MutationCtx, count: float) -> None:
+    """So many scheduled functions, due next year."""
+    for number in range(int(count)):
+        ctx.scheduler.run_after(365 * 86_400 + number, "notes:publish", {"body": "happy new year"})

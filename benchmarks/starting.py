@@ -1,0 +1,110 @@
+"""How long from the command until it serves, and from a saved file until the new code is live?
+
+The example app, workflow component included, on an empty data folder and on one that holds a million scheduled
+functions which are due some day (`BENCH_SCHEDULED`); with these, how busy the server is when nothing happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.common import RUNS, Figure, convexpy_processes, free_port_pair, run, scratch_folder, server_process
+from benchmarks.idle import cpu_ticks
+from benchmarks.sync_client import connect
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "app"
+SCHEDULED = int(os.environ.get("BENCH_SCHEDULED", "100000"))
+SCHEDULED_PER_MUTATION = 1_000
+WRITERS = 4
+IDLE_SECONDS = 5.0
+RELOADS = 5
+
+
+def measure() -> list[Figure]:
+    """Start and reload of the example; start of a full folder beside an empty one, and its idle processor time."""
+    starts, reloads = [], []
+    for _ in range(RUNS):
+        with scratch_folder() as folder:
+            seconds, delays = _example(folder)
+            starts.append(seconds)
+            reloads.append(sorted(delays)[len(delays) // 2])
+    empty, full, busy = [], [], []
+    with scratch_folder() as folder:
+        with convexpy_processes(folder) as server:
+            run(_schedule(server.url))
+        for _ in range(RUNS):
+            with scratch_folder() as other:
+                empty.append(_start_seconds(other)[0])
+            seconds, percent = _start_seconds(folder, IDLE_SECONDS)
+            full.append(seconds)
+            busy.append(percent)
+    what = f"start with {SCHEDULED:,} scheduled functions"
+    return [
+        Figure("start of the example, command → serving", starts, "s"),
+        Figure("reload of the example, saved → live", reloads, "s"),
+        Figure(what, full, "s", (Figure("start with an empty folder", empty, "s"),)),
+        Figure(f"processor, {SCHEDULED:,} scheduled functions that wait", busy, "% of one core"),
+    ]
+
+
+def _example(folder: Path) -> tuple[float, list[float]]:
+    """Seconds of a start, and of reloads of one file."""
+    app = folder / "reading_room"
+    shutil.copytree(EXAMPLE, app, ignore=shutil.ignore_patterns(".convexpy", "__pycache__", "vendor"))
+    port = free_port_pair()
+    command = [str(Path(sys.executable).with_name("convexpy")), "dev", str(app)]
+    options = ["--port", str(port), "--site-port", str(port + 1), "--data", str(folder / "data")]
+    began = time.perf_counter()
+    with server_process([*command, *options], "convexpy is serving"):
+        started = time.perf_counter() - began
+        return started, run(_reloads(f"http://127.0.0.1:{port}", app / "benchmark.py"))
+
+
+async def _reloads(url: str, module: Path) -> list[float]:
+    (client,) = await connect(url, 1)
+    delays = []
+    for number in range(RELOADS + 1):
+        text = f"from convexpy import query\n\n\n@query\ndef number(ctx):\n    return {number}\n"
+        draft = module.with_suffix(".draft")
+        draft.write_text(text)
+        began = time.perf_counter()
+        draft.replace(module)
+        if number == 0:
+            await asyncio.sleep(2)  # until the function is there, a subscription to it is an error
+            client.subscribe("benchmark:number", {}, lambda value: None)
+            continue
+        await client.first("benchmark:number", {}, lambda value, number=number: value == number)  # type: ignore[misc]
+        delays.append(time.perf_counter() - began)
+    client.close()
+    return delays
+
+
+async def _schedule(url: str) -> None:
+    """Schedule for next year."""
+    clients = await connect(url, WRITERS)
+
+    async def write(share: int) -> None:
+        for _ in range(0, SCHEDULED // WRITERS, SCHEDULED_PER_MUTATION):
+            await clients[share].mutation("notes:schedule", {"count": SCHEDULED_PER_MUTATION})
+
+    await asyncio.gather(*(write(share) for share in range(WRITERS)))
+    for client in clients:
+        client.close()
+
+
+def _start_seconds(folder: Path, idle_seconds: float = 0.0) -> tuple[float, float]:
+    """Seconds from the command until it serves, and how busy it is for a while after that, in percent of a core."""
+    began = time.perf_counter()
+    with convexpy_processes(folder) as server:
+        started = time.perf_counter() - began
+        if not idle_seconds:
+            return started, 0.0
+        time.sleep(1)  # what a start does afterwards is over
+        ticks = cpu_ticks(server.pid)
+        time.sleep(idle_seconds)
+        return started, 100 * (cpu_ticks(server.pid) - ticks) / os.sysconf("SC_CLK_TCK") / idle_seconds
