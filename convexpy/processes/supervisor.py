@@ -14,7 +14,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from convexpy.errors import ConvexpyError, WorkerLost
-from convexpy.limits import PROCESS_START_SECONDS_MAX, PROCESS_STOP_SECONDS_MAX, LogLimits
+from convexpy.limits import (
+    PROCESS_START_SECONDS_MAX,
+    PROCESS_STOP_SECONDS_MAX,
+    TEMPLATE_RELOAD_SECONDS,
+    TEMPLATE_RELOADS_MAX,
+    LogLimits,
+)
 from convexpy.processes.action_pool import ActionPool
 from convexpy.processes.commit_queue import CommitQueue, Outcome
 from convexpy.processes.launch import ChildProcess, start_python
@@ -153,10 +159,23 @@ class Supervisor:
     async def _reload(self, old: TemplateProcess, load: Load) -> None:
         self._report("The template process is gone, and its workers with it; the app is loaded again.")
         try:
-            new, _ = await self.load(load)
+            new = await self._load_persistently(load)
         except (ConvexpyError, OSError) as error:
             for pool in self._pools:
                 pool.template_failed(old, f"The app cannot be loaded again: {error}")
             return
         for pool in self._pools:
             pool.replace_template(old, new)
+
+    async def _load_persistently(self, load: Load) -> TemplateProcess:
+        """Load an app that could be loaded before: who kills its process once more need not take the app down."""
+        for tries_left in reversed(range(TEMPLATE_RELOADS_MAX)):
+            try:
+                new, _ = await self.load(load)
+                return new
+            except WorkerLost as error:
+                if not tries_left:
+                    raise
+                self._report(f"{error} It is tried again.")
+                await asyncio.sleep(TEMPLATE_RELOAD_SECONDS * 2 ** (TEMPLATE_RELOADS_MAX - 1 - tries_left))
+        raise AssertionError("the last try returns or raises")

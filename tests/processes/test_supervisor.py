@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from convexpy.errors import WorkerLost
-from convexpy.limits import FunctionLimits
+from convexpy.limits import TEMPLATE_RELOADS_MAX, FunctionLimits
 from convexpy.processes.action_pool import ActionPool
+from convexpy.processes.messages import Load
 from convexpy.processes.pool import FunctionPool
 from convexpy.processes.supervisor import Supervisor
 from convexpy.runtime.messages import Call
@@ -85,6 +86,43 @@ def test_a_dead_template_is_replaced_and_calls_go_on(tmp_path: Path) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("deaths", [2, 100])
+def test_a_template_that_dies_again_while_it_is_loaded_again_is_loaded_once_more(tmp_path: Path, deaths: int) -> None:
+    """Somebody kills it as soon as it begins to import the app. After some tries, calls are errors until a push."""
+    (tmp_path / "deaths").write_text("0")
+    (tmp_path / "messages.py").write_text(_IMPORT_THAT_DIES.format(counter=str(tmp_path / "deaths")))
+
+    async def main() -> None:
+        order = small_load(fail="import", project_folder=str(tmp_path))
+        supervisor, functions, _, reports = await _started(tmp_path, order)
+        template_pid = int((await functions.submit(call("loaded_in"))).value)
+        (tmp_path / "deaths").write_text(str(deaths))
+
+        os.kill(template_pid, signal.SIGKILL)
+        await gone(template_pid)
+        reply = await functions.submit(call("echo", 1))
+
+        tries = reports.having("The process that imports the app died while it did so. It is tried again.")
+        assert len(tries) == min(deaths, TEMPLATE_RELOADS_MAX - 1)
+        if deaths < TEMPLATE_RELOADS_MAX:
+            assert reply.value == b"1"
+        else:
+            assert reply.error.startswith("The app cannot be loaded again: The process that imports the app died")
+        await supervisor.stop()
+
+    run(main())
+
+
+_IMPORT_THAT_DIES = """
+import os, pathlib, signal
+counter = pathlib.Path({counter!r})
+left = int(counter.read_text())
+if left:
+    counter.write_text(str(left - 1))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 def test_an_import_that_kills_its_process_fails_the_push_and_is_not_tried_again(tmp_path: Path) -> None:
     """The code before it goes on serving."""
 
@@ -101,7 +139,7 @@ def test_an_import_that_kills_its_process_fails_the_push_and_is_not_tried_again(
     run(main())
 
 
-async def _started(folder: Path) -> tuple[Supervisor, FunctionPool, ActionPool, Reports]:
+async def _started(folder: Path, order: Load | None = None) -> tuple[Supervisor, FunctionPool, ActionPool, Reports]:
     reports = Reports()
     supervisor = Supervisor(
         folder,
@@ -115,7 +153,7 @@ async def _started(folder: Path) -> tuple[Supervisor, FunctionPool, ActionPool, 
     actions = ActionPool(FunctionLimits(), _no_operation, reports.append)
     supervisor.adopt(functions, actions)
     await supervisor.start_committer()
-    template, _ = await supervisor.load(small_load())
+    template, _ = await supervisor.load(order or small_load())
     for pool in (functions, actions):
         await pool.stage(template)
         pool.switch()
