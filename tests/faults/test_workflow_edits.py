@@ -130,6 +130,7 @@ def test_an_edit_under_a_running_workflow(project: Project) -> None:
     production.stop()
     assert "orders:order: of 1 run checked 1 do not fit this code" in said_in_production
     project.server.start()
+    assert wait_for(project, run, "stuck")["reason"] == status["reason"]
 
     project.edit("orders.py", '{"item": "suite"}', '{"item": "room"}')
     project.reload()
