@@ -1,4 +1,4 @@
-"""The four things that a component has beyond Convex, each used by a component that is not the workflow."""
+"""The things that a component has beyond Convex, each used by a component that is not the workflow."""
 
 from __future__ import annotations
 
@@ -63,6 +63,25 @@ def test_a_lane_keeps_the_order_of_an_address(shop: TestBackend) -> None:
     told = shop.run(lambda ctx: [row["parcel"] for row in ctx.db.query("parcels")])
     sent = shop.run(lambda ctx: [row["_id"] for row in ctx.db.query("parcels")], component="courier")
     assert told == sent
+
+
+def receipts(shop: TestBackend) -> list[list[str]]:
+    return shop.run(lambda ctx: [row["lines"] for row in ctx.db.query("receipts")], component="courier")
+
+
+def test_what_completes_together_is_told_at_once(shop: TestBackend) -> None:
+    """A function that fails takes only its own writes along."""
+    shop.mutation(components.courier.parcels.send_all, {"to": "ann", "texts": ["book", "bomb", "lamp"]})
+    shop.run_all_scheduled()
+
+    assert receipts(shop) == [["book: success", "bomb: failed", "lamp: success"]]
+
+
+def test_one_alone_completes_as_ever(shop: TestBackend) -> None:
+    shop.mutation(components.courier.parcels.send_all, {"to": "ann", "texts": ["book"]})
+    shop.run_all_scheduled()
+
+    assert receipts(shop) == [["book: success"]]
 
 
 def test_lanes_and_queues_of_two_installations_are_apart(shop: TestBackend) -> None:

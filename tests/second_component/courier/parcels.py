@@ -1,7 +1,7 @@
 """What the parent may call, and what the scheduler calls.
 
-Each of the four things that components have beyond Convex is used once: `on_complete`, `lane` and `queue` by `send`,
-`before_push` by this component's definition.
+Each of the things that components have beyond Convex is used: `on_complete`, `lane` and `queue` by `send`, together
+with `completes_together` by `send_all`, `before_push` by this component's definition.
 """
 
 from typing import Any
@@ -36,6 +36,29 @@ def send(ctx: MutationCtx, to: str, text: str, callback: str | None = None) -> s
         queue="vans",
     )
     return parcel
+
+
+@mutation(args={"to": v.string(), "texts": v.array(v.string())})
+def send_all(ctx: MutationCtx, to: str, texts: list[str]) -> None:
+    """Carry several to one address, and note their arrival on one receipt."""
+    for text in texts:
+        parcel = ctx.db.insert("parcels", {"to": to, "text": text, "state": "carried"})
+        ctx.scheduler.run_after(
+            60,
+            internal.parcels.deliver,
+            {"parcel": parcel},
+            on_complete=internal.parcels.receipt,
+            context=text,
+            lane=to,
+            completes_together=True,
+        )
+
+
+@internal_mutation
+def receipt(ctx: MutationCtx, **told: Any) -> None:
+    """Several outcomes at once, or one alone."""
+    completions = told.get("completions", [told])
+    ctx.db.insert("receipts", {"lines": [f"{each['context']}: {each['outcome']['kind']}" for each in completions]})
 
 
 @internal_mutation(args={"parcel": v.id("parcels")}, returns=v.string())
