@@ -67,6 +67,10 @@ class Driver:
         `Subscription.next` whether the server takes them."""
         return Subscription(self, self._send("authenticate", url=token_url))
 
+    def sign_out(self) -> None:
+        """Call as nobody from now on. JavaScript clients only."""
+        self.finish(self._send("signOut"))
+
     def paginate(self, path: str, args: dict[str, Any], size: int) -> Subscription:
         """Watch a paginated query, from a first page of `size`; values are `{"results", "status"}`. React only."""
         return Subscription(self, self._send("paginate", path=path, args=args, size=size))

@@ -31,6 +31,7 @@ await serve({
       async () => (await fetch(url)).text(),
       (isAuthenticated) => report("update", as, { value: isAuthenticated }),
     ),
+  signOut: async () => client.client.clearAuth(),
   // Many mutations, none waiting for another, each shown before the server knows of it.
   count: ({ path, args, shown, times }) => {
     const [query, queryArgs] = [reference(shown.path), shown.args];

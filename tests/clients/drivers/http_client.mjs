@@ -8,6 +8,7 @@ const reference = (path) => path.split(":").reduce((parent, name) => parent[name
 
 await serve({
   authenticate: async ({ url }) => client.setAuth(await (await fetch(url)).text()),
+  signOut: async () => client.clearAuth(),
   // All of one client are read at one timestamp, that of the first.
   consistent: ({ path, args }) => client.consistentQuery(reference(path), args),
   query: ({ path, args }) => client.query(reference(path), args),

@@ -111,6 +111,7 @@ await serve({
   query: ({ path, args }) => client.query(reference(path), args),
   mutation: (command) => call(useMutation, command),
   action: (command) => call(useAction, command),
+  signOut: async () => client.clearAuth(),
   // Many mutations, none waiting for another, each shown before the server knows of it.
   count: ({ path, args, shown, times }) => {
     const [query, queryArgs] = [reference(shown.path), shown.args];
