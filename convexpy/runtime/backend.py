@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
@@ -30,6 +31,7 @@ from convexpy.runtime.publishing import Publisher
 from convexpy.transactions.commit_messages import Committed, Conflicted, Refused
 
 CommitOutcome = Committed | Conflicted | Refused
+_REQUEST_ID = re.compile(r"\A\[Request ID: [^\]]*\]")
 GENERATION_RETRIES_MAX = 20  # attempts that a push made void do not count as lost races
 
 
@@ -141,7 +143,12 @@ class RuntimeBackend:
 
     async def query(self, request: FunctionRequest) -> Outcome:
         """See `interface.Backend`."""
-        return await self.live.query_once(request)
+        outcome = await self.live.query_once(request)
+        if outcome.ok or not request.request_id:
+            return outcome
+        # The run may have served others too, so it had an id of its own.
+        error = _REQUEST_ID.sub(lambda _: f"[Request ID: {request.request_id}]", outcome.error)
+        return msgspec.structs.replace(outcome, error=error)
 
     async def query_at(self, request: FunctionRequest, ts: int) -> Outcome:
         """See `interface.Backend`. Nothing of it is cached: what changes later cannot change it."""

@@ -15,6 +15,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Protocol
 
+from msgspec import structs
+
 from convexpy.environment import Environment
 from convexpy.errors import Overloaded, WorkerLost
 from convexpy.limits import CACHE_BYTES_MAX, CLOCK_RESULT_SECONDS_MAX
@@ -167,7 +169,8 @@ class LiveQueryCache:
         key = key_of(request)
         entry = self._entries.get(key)
         if entry is None:
-            entry = self._entries[key] = LiveEntry(key, request)
+            # What one client calls its request is nothing for the errors of others.
+            entry = self._entries[key] = LiveEntry(key, structs.replace(request, request_id=""))
         return entry
 
     def _holds_now(self, entry: LiveEntry) -> bool:

@@ -163,7 +163,7 @@ def test_pages_keep_their_ends_over_what_happened_while_their_client_was_away(
 
 
 def test_pages_of_a_database_that_is_gone_begin_again(start_server: StartServer, connect: Connect) -> None:
-    """Cursors and journals of the old one mean nothing now. The server says `InvalidCursor`, and the hook starts over."""
+    """Cursors and journals of the old one mean nothing now: the error is `InvalidCursor`, and the hook starts over."""
     server = start_server()
     client = connect("react", server.url)
     rows = [f"{number:03d}" for number in range(0, 60, 10)]

@@ -5,15 +5,19 @@ Everything that an entry shows must be what a run for its own user gives at its 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
+import re
 from typing import Any
 
 import pytest
 
+from convexpy.runtime.interface import FunctionRequest, Outcome
 from convexpy.runtime.live_entry import LiveEntry
 from convexpy.runtime.live_queries import RETRY_SECONDS
 from convexpy.runtime.messages import Reply
+from convexpy.testing import TestBackend
 from convexpy.transactions.commit_messages import Committed, Reads
 
 from .live_query_bench import A, Bench, CountingListener, of
@@ -135,3 +139,18 @@ def test_a_run_that_looked_displaces_what_everybody_had_from_its_entry(bench: Be
 
     assert value_of(ada) == b"ada's from noon on"
     assert bob.outcome is None and len(bench.runner.frames) == 1
+
+
+def test_an_error_that_two_clients_share_has_the_request_id_of_each(backend: TestBackend) -> None:
+    """Ids are whatever a client writes into a header, so nobody is shown another's."""
+    runs = backend.runtime.live.runs
+
+    async def ask() -> list[Outcome]:
+        requests = [FunctionRequest(path="calls:none", args=b"{}", request_id=each) for each in ("ada's", "bob's", "")]
+        return await asyncio.gather(*map(backend.runtime.query, requests))
+
+    adas, bobs, plain = (outcome.error for outcome in backend.do(ask()))
+
+    assert backend.runtime.live.runs == runs + 1
+    assert adas.startswith("[Request ID: ada's] Server Error") and bobs.startswith("[Request ID: bob's] Server Error")
+    assert re.match(r"\[Request ID: [0-9a-f]{16}\] Server Error", plain)
