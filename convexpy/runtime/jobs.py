@@ -23,7 +23,7 @@ from convexpy.functions.scheduling import Row, ScheduledUsage, completion_row, f
 from convexpy.limits import JOBS_TOGETHER_SECONDS
 from convexpy.runtime.execution import Run, completes_together, job_hint
 from convexpy.runtime.failures import Failure, failure_of
-from convexpy.runtime.log_capture import lines_for_outcome
+from convexpy.runtime.log_capture import LogSink, capturing, lines_for_outcome
 from convexpy.runtime.transaction_limits import warn_near_limits
 from convexpy.transactions.system_tables import SCHEDULED_FUNCTIONS
 from convexpy.values import decode_id, encode_json
@@ -189,10 +189,16 @@ def complete(run: Run, internal_id: bytes, row: Row, outcome: Outcome, stored: R
 
 
 def _run_and_log(run: Run, row: Row) -> Outcome:
-    before = len(run.sink.finish())
-    outcome, failure = _run_mutation(run, row)
-    if "on_complete" in row and (lines := run.sink.finish()[before:]):
-        outcome["log_lines"] = lines_for_outcome(lines)
+    # Functions that share a transaction share neither their lines nor how many they may be.
+    whole, run.sink = run.sink, LogSink()
+    try:
+        with capturing(run.sink):
+            outcome, failure = _run_mutation(run, row)
+    finally:
+        own, run.sink = run.sink, whole
+        whole.absorb(own)
+    if "on_complete" in row and own.lines:
+        outcome["log_lines"] = lines_for_outcome(own.lines)
     if failure is not None:
         run.sink.add("ERROR", failure.log_text())
     return outcome

@@ -29,6 +29,7 @@ class LogSink:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self._partial = ""
+        self._absorbed = 0
 
     def write(self, text: str) -> None:
         """Take what `print` writes; a line ends at a newline."""
@@ -38,16 +39,23 @@ class LogSink:
 
     def add(self, level: str, text: str) -> None:
         """Keep one line, cut at `LOG_LINE_CHARS_MAX`; those past `LOG_LINES_MAX` are counted by one last line."""
-        if len(self.lines) < LOG_LINES_MAX:
+        own = len(self.lines) - self._absorbed
+        if own < LOG_LINES_MAX:
             if len(text) > LOG_LINE_CHARS_MAX:
                 text = text[:LOG_LINE_CHARS_MAX] + " (truncated due to length)"
             self.lines.append(f"[{level}] {valid_unicode(text)}")
-        elif len(self.lines) == LOG_LINES_MAX:
+        elif own == LOG_LINES_MAX:
             self.lines.append(f"[ERROR] Log overflow (maximum {LOG_LINES_MAX}). Remaining log lines omitted.")
 
     def add_of_platform(self, level: str, text: str) -> None:
         """Keep a line of the platform's own, however many lines the call has."""
         self.lines.append(f"[{level}] {text}")
+
+    def absorb(self, other: LogSink) -> None:
+        """Take the lines of a part of the call that has bounds of its own; they do not count against this one's."""
+        self.finish()
+        self.lines += other.finish()
+        self._absorbed += len(other.lines)
 
     def finish(self) -> list[str]:
         """All lines; an unfinished one is ended."""

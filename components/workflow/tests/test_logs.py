@@ -122,6 +122,17 @@ def test_long_logs_are_cut_with_a_word_about_it(deployment: FlowDeployment) -> N
     assert len(deployment.rows("large_values")) == 1  # beside the step's row
 
 
+def test_steps_that_share_a_commit_do_not_share_the_bound_of_a_calls_lines(deployment: FlowDeployment) -> None:
+    """Nor does the handler, which prints in that commit too."""
+    run = deployment.start("speaks_beside", {"steps": 3, "count": 200})
+    deployment.run_all_scheduled()
+
+    steps = deployment.query("flows:steps", {"run": run})["page"]
+    assert [len(step["logs"]) for step in steps] == [200, 200, 200]
+    assert len(deployment.printed()) == 601
+    assert "[LOG] all have spoken" in deployment.printed()
+
+
 def test_the_log_of_a_run_has_a_bound(deployment: FlowDeployment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_rows, "RUN_LOG_BYTES_MAX", 10_000)
     run = deployment.start("speaks_much", {"rounds": 20, "count": 1, "chars": 1_000})

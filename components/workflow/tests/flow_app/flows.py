@@ -329,6 +329,13 @@ async def speaks_much(step: Step, rounds: float, count: float, chars: float) -> 
 
 
 @workflow.define
+async def speaks_beside(step: Step, steps: float, count: float) -> None:
+    args = {"count": count, "chars": 10}
+    await asyncio.gather(*(step.run_mutation(internal.work.speak_long, args) for _ in range(int(steps))))
+    print("all have spoken")
+
+
+@workflow.define
 async def fails_in(step: Step, kind: str, function: str, inline: bool = False) -> Any:
     """Gives back what it caught, or with another kind of error lets it go."""
     options = {"inline": True} if inline else {}
