@@ -4,10 +4,11 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 CLIENTS := tests/clients/node_modules/.installed
+PEERS := benchmarks/peers/.venv/.installed
 BUNDLE := examples/app/web/vendor/convex.js
 export ONCE FILE
 
-.PHONY: demo test lint format bench soak page chromium clean
+.PHONY: demo test lint format bench peers soak page chromium clean
 
 ## Run the reading room: a document goes through its workflow while you watch. ONCE=1 stops when it is done, FILE=path reads yours.
 demo: $(BIN)/.installed page
@@ -30,6 +31,9 @@ format: $(BIN)/.installed
 bench: $(BIN)/.installed
 	$(BIN)/python -m benchmarks
 
+## What `python -m benchmarks peers` measures beside ours, in an environment of its own.
+peers: $(PEERS)
+
 ## Kill the server again and again while workflows run. SOAK_SECONDS=600 for longer.
 soak: $(BIN)/.installed
 	$(BIN)/python -m pytest -m slow --timeout 7200 -s
@@ -37,6 +41,12 @@ soak: $(BIN)/.installed
 $(BIN)/.installed: pyproject.toml components/workflow/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,bench]' -e components/workflow
+	touch $@
+
+$(PEERS): benchmarks/peers/requirements.txt benchmarks/peers/package.json
+	test -x benchmarks/peers/.venv/bin/python || $(PYTHON) -m venv benchmarks/peers/.venv
+	benchmarks/peers/.venv/bin/pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
+	cd benchmarks/peers && npm install --no-audit --no-fund --no-package-lock
 	touch $@
 
 $(CLIENTS): tests/clients/package.json tests/clients/package-lock.json

@@ -28,10 +28,10 @@ def measure() -> list[Figure]:
     with scratch_folder() as folder:
         with convexpy_server(folder) as url:
             for kind, (label, steps, count) in KINDS.items():
-                rates = run(_throughput(url, kind, count))
+                rates = run(throughput(url, kind, count, RUNS))
                 figures.append(Figure(f"workflows of {label}", rates, "workflows/s"))
                 figures.append(Figure(f"workflows of {label}", [rate * steps for rate in rates], "steps/s"))
-            delays = run(_latency(url))
+            delays = run(latency(url, RUNS))
         for share in (0.5, 0.95):
             times = [percentile(of_run, share) for of_run in delays]
             figures.append(Figure(f"workflow of 10 steps in turn, p{share * 100:.0f}", times, "ms"))
@@ -39,11 +39,12 @@ def measure() -> list[Figure]:
     return figures
 
 
-async def _throughput(url: str, kind: str, count: int) -> list[float]:
+async def throughput(url: str, kind: str, count: int, runs: int) -> list[float]:
+    """Workflows a second, for each run."""
     clients = await connect(url, STARTERS)
     await run_all(clients, kind, STARTERS)
     rates = []
-    for _ in range(RUNS):
+    for _ in range(runs):
         began = time.perf_counter()
         await run_all(clients, kind, count)
         rates.append(count / (time.perf_counter() - began))
@@ -67,18 +68,19 @@ async def _completed(client: SyncClient, workflow_id: str) -> None:
         raise RuntimeError(f"a workflow ended as {kind}")
 
 
-async def _latency(url: str) -> list[list[float]]:
+async def latency(url: str, runs: int) -> list[list[float]]:
+    """Milliseconds of workflows of ten steps, one at a time, for each run."""
     (client,) = await connect(url, 1)
-    runs = []
-    for _ in range(RUNS):
+    found = []
+    for _ in range(runs):
         delays = []
         for _ in range(TIMED):
             began = time.perf_counter()
             await _completed(client, (await client.mutation("flows:begin", {"kind": "ten"})).value)
             delays.append((time.perf_counter() - began) * 1e3)
-        runs.append(delays)
+        found.append(delays)
     client.close()
-    return runs
+    return found
 
 
 def _documents_a_step() -> Figure:
