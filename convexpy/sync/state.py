@@ -24,7 +24,7 @@ from hashlib import sha256
 from typing import assert_never
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
 from convexpy.errors import InvalidRequest, Unauthenticated
 from convexpy.limits import QUERIES_PER_SESSION_MAX, QUEUED_MUTATIONS_MAX, TRANSITION_CHUNK_BYTES
@@ -33,60 +33,13 @@ from convexpy.runtime.identity import ANONYMOUS, Authenticator, Caller
 from convexpy.runtime.interface import Backend, FunctionRequest, Outcome
 from convexpy.runtime.timestamps import decode_ts
 from convexpy.sync import messages
+from convexpy.sync.effects import INTERNAL_ERROR, Close, Effect, RunAction, RunMutation, RunTogether, VerifyToken
 from convexpy.sync.messages import StateVersion
 from convexpy.sync.outgoing import Outgoing
-from convexpy.sync.query_set import ClientQuery, QuerySet, modifications
+from convexpy.sync.query_set import QuerySet, modifications
+from convexpy.sync.rounds import FirstRound, SecondRound
 
 ACTIONS_IN_FLIGHT_PER_CLIENT_MAX = QUEUED_MUTATIONS_MAX
-
-
-class RunMutation(Struct, frozen=True):
-    """Effect: run it, then call `mutation_ended`. The next one is asked for only then."""
-
-    request_id: int
-    request: FunctionRequest
-    session: tuple[str, int] | None
-
-
-class RunAction(Struct, frozen=True):
-    """Effect: run it beside whatever else runs, then call `action_ended`."""
-
-    request_id: int
-    request: FunctionRequest
-
-
-class RunTogether(Struct, frozen=True):
-    """Effect: run all of them at one snapshot, then call `ran_together`."""
-
-    requests: list[FunctionRequest]
-
-
-class VerifyToken(Struct, frozen=True):
-    """Effect: verify a user's token, then call `token_verified` or `token_refused`, before the next client message."""
-
-    token: str
-
-
-Effect = RunMutation | RunAction | RunTogether | VerifyToken
-
-
-class Close(Struct, frozen=True):
-    """How the socket is to be closed, once everything outgoing is sent."""
-
-    code: int
-    reason: str = ""
-
-
-INTERNAL_ERROR = Close(1011, "InternalServerError")
-
-
-class _SecondRound(Struct):
-    """What runs together, and the version that the transition made of it will end at but for its timestamp."""
-
-    queries: list[ClientQuery]
-    removed: list[int]
-    query_set: int
-    identity: int
 
 
 class SyncState:
@@ -128,9 +81,8 @@ class SyncState:
 
         self._is_transition_owed = False
         self._is_touched = False
-        self._first_round: dict[int, Outcome | None] | None = None  # stale results, by query id
-        self._first_round_ts = 0
-        self._second_round: _SecondRound | None = None
+        self._first_round: FirstRound | None = None
+        self._second_round: SecondRound | None = None
 
     # --- what the client says ---
 
@@ -346,32 +298,15 @@ class SyncState:
         return max(self._sent.ts, self._answered_ts)
 
     def _is_first_round_over(self) -> bool:
-        """Whether every result that was stale when the round began has come back, fresh enough for it.
-
-        It has come back if it is another one than the client holds.
-        """
         if self._first_round is None:
-            self._first_round_ts = max(self._lowest_ts(), self._asked_ts)
-            self._first_round = {
-                query.id: query.sent for query in self._queries if query.entry.valid_until_ts is not None
-            }
-        return not any(query.entry.is_running and self._is_awaited(query) for query in self._queries)
-
-    def _is_awaited(self, query: ClientQuery) -> bool:
-        entry = query.entry
-        if entry.outcome is None:
-            return True
-        assert self._first_round is not None
-        if self._first_round.get(query.id) is entry.outcome:
-            return True
-        # A run that had begun before the commit came back too old; the next one is not.
-        return entry.valid_until_ts is not None and entry.valid_until_ts <= self._first_round_ts
+            self._first_round = FirstRound(self._queries, max(self._lowest_ts(), self._asked_ts))
+        return self._first_round.is_over(self._queries)
 
     def _begin_second_round(self) -> None:
         self._first_round = None
         self._is_touched = self._is_transition_owed = False
         queries = list(self._queries)
-        self._second_round = _SecondRound(
+        self._second_round = SecondRound(
             queries, self._queries.take_removed(), self._query_set_version, self._identity_version
         )
         self.effects.append(RunTogether([query.request() for query in queries]))

@@ -26,15 +26,8 @@ from convexpy.runtime.client_version import ClientVersionError, client_version
 from convexpy.runtime.identity import Authenticator
 from convexpy.runtime.interface import Backend
 from convexpy.sync import messages
-from convexpy.sync.state import (
-    INTERNAL_ERROR,
-    Close,
-    RunAction,
-    RunMutation,
-    RunTogether,
-    SyncState,
-    VerifyToken,
-)
+from convexpy.sync.effects import INTERNAL_ERROR, Close, RunAction, RunMutation, RunTogether, VerifyToken
+from convexpy.sync.state import SyncState
 from convexpy.sync.transport import transport_of
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import pytest
 
 from convexpy.runtime.identity import AdminKeyAuthenticator, Caller
 from convexpy.runtime.interface import Outcome
-from convexpy.sync.state import RunAction, RunMutation, VerifyToken
+from convexpy.sync.effects import RunAction, RunMutation, VerifyToken
 from tests.sync.test_state import ADMIN_KEY, Session, mutation
 
 

@@ -11,7 +11,8 @@ from convexpy.limits import QUERIES_PER_SESSION_MAX, QUEUED_MUTATIONS_MAX
 from convexpy.runtime.identity import AdminKeyAuthenticator
 from convexpy.runtime.interface import Outcome
 from convexpy.sync import messages
-from convexpy.sync.state import RunAction, RunMutation, SyncState
+from convexpy.sync.effects import RunAction, RunMutation
+from convexpy.sync.state import SyncState
 from tests.sync.fake_backend import FakeBackend
 from tests.sync.test_state import ADMIN_KEY, SESSION, Session, add, modify, mutation
 

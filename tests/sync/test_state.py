@@ -11,7 +11,8 @@ from convexpy.limits import QUEUED_MUTATIONS_MAX, UNSENT_BYTES_MAX
 from convexpy.runtime.identity import AdminKeyAuthenticator, Caller
 from convexpy.runtime.interface import Outcome
 from convexpy.runtime.timestamps import encode_ts
-from convexpy.sync.state import RunAction, RunMutation, RunTogether, SyncState, VerifyToken
+from convexpy.sync.effects import RunAction, RunMutation, RunTogether, VerifyToken
+from convexpy.sync.state import SyncState
 from tests.sync.fake_backend import FakeBackend, FakeEntry
 from tests.sync.model_client import ModelClient
 

@@ -16,7 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from convexpy.limits import UNSENT_TRANSITIONS_MAX
 from convexpy.runtime.identity import AdminKeyAuthenticator
 from convexpy.runtime.interface import Outcome
-from convexpy.sync.state import Close, RunAction, RunMutation, RunTogether, SyncState
+from convexpy.sync.effects import Close, RunAction, RunMutation, RunTogether
+from convexpy.sync.state import SyncState
 from tests.sync.fake_backend import FakeBackend, FakeEntry
 from tests.sync.model_client import ModelClient
 
