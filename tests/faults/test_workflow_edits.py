@@ -109,7 +109,7 @@ def test_an_edit_under_a_running_workflow(project: Project) -> None:
     project.edit("orders.py", '{"item": "room"}', '{"item": "suite"}')
     project.reload()
     said = lines_after(project, 3)
-    assert said[0].startswith("orders:order: of 1 run checked 1 do not fit this code and will be stuck")
+    assert said[0].startswith("orders:order: 1 of 1 runs checked does not fit this code and will be stuck")
     assert said[1] == f"  {run}: Step 0 does not fit the journal (args): its arguments changed at $.item."
     assert said[2].startswith("    changed step 0: mutation orders:book with args {'item': 'suite'}")
     assert "edited_orders/orders.py:13  booked = await step.run_mutation(" in said[2]
@@ -120,7 +120,7 @@ def test_an_edit_under_a_running_workflow(project: Project) -> None:
     assert status["changes"][0]["change"] == "changed"
 
     project.server.restart()  # kill -9 while it is stuck: the start is a push as well, and says so again
-    assert "orders:order: of 1 run checked 1 do not fit this code" in project.server.output.so_far()
+    assert "orders:order: 1 of 1 runs checked does not fit this code" in project.server.output.so_far()
     assert wait_for(project, run, "stuck")["reason"] == status["reason"]
 
     production = Server(project.folder, project.server.data, "serve")
@@ -128,7 +128,7 @@ def test_an_edit_under_a_running_workflow(project: Project) -> None:
     production.start()
     said_in_production = production.output.so_far()
     production.stop()
-    assert "orders:order: of 1 run checked 1 do not fit this code" in said_in_production
+    assert "orders:order: 1 of 1 runs checked does not fit this code" in said_in_production
     project.server.start()
     assert wait_for(project, run, "stuck")["reason"] == status["reason"]
 

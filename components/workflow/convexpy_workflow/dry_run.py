@@ -60,10 +60,7 @@ def describe_misfit(
         values: its large values.
     """
     fields = describe_stuck(error)
-    known = run.get("stuck", {})
-    if known.get("text") == fields["text"] and "changes" in known:
-        fields["changes"] = known["changes"]
-    elif isinstance(error, DeterminismError) and journal is not None and values is not None and _is_short(run):
+    if isinstance(error, DeterminismError) and journal is not None and values is not None and _is_short(run):
         rows = journal_from_rows(int(run["started_ms"]), journal["steps"], journal["timers"], values)
         engine, _ = definition.new_engine(run["_id"], journal["args"], run)
         fields["changes"] = find_changes(engine, rows)

@@ -43,7 +43,7 @@ def test_a_push_names_the_runs_that_would_be_stuck_before_it_is_live(
 
     line = app.line_of("step.sleep(61)")
     assert found == [
-        "flows:order: of 1 run checked 1 do not fit this code and will be stuck until code that fits is pushed, or "
+        "flows:order: 1 of 1 runs checked does not fit this code and will be stuck until code that fits is pushed, or "
         "they are restarted or ended:",
         f"  {run}: Step 1 does not fit the journal (duration): it slept 60000 ms, and sleeps 61000 ms now.",
         "    changed step 1: sleep of 61000 ms; it slept 60000 ms, and sleeps 61000 ms now.  "
@@ -159,6 +159,40 @@ def test_a_definition_may_refuse_code_that_running_runs_do_not_fit(
     assert deployment.status(run)["type"] == "completed"  # the code before it went on
 
 
+def test_runs_that_will_fail_are_named_too(deployment: FlowDeployment, app: ChangingApp) -> None:
+    deployment.start("order")
+    deployment.advance(1)
+
+    found = pushed(deployment, app, SLEEPS_LONGER, '(on_mismatch="fail")').findings
+
+    assert found[0] == "flows:order: 1 of 1 runs checked does not fit this code and will fail:"
+
+
+def test_a_run_that_waits_for_nothing_is_no_finding(deployment: FlowDeployment, app: ChangingApp) -> None:
+    push(deployment, app, "await asyncio.get_running_loop().create_future()")
+    run = deployment.start("order")
+    assert deployment.status(run)["type"] == "stuck"
+
+    assert deployment.push().findings == []
+
+
+def test_a_second_look_at_a_stuck_run_shows_the_code_of_then(deployment: FlowDeployment, app: ChangingApp) -> None:
+    """The text is the same after the edit, and the line is another one."""
+    run = deployment.start("order")
+    deployment.advance(1)
+    pushed(deployment, app, SLEEPS_LONGER)
+    deployment.advance(60)
+    before = deployment.status(run)
+    pushed(deployment, app, "# moved\n" + SLEEPS_LONGER.strip())
+    deployment.advance()
+
+    after = deployment.status(run)
+    assert after["reason"] == before["reason"]
+    line = app.line_of("step.sleep(61)")
+    assert f"flows.py:{line} " in after["changes"][0]["place"]
+    assert f"flows.py:{line} " not in before["changes"][0]["place"]
+
+
 def test_runs_whose_workflow_is_gone_are_named(deployment: FlowDeployment, app: ChangingApp) -> None:
     deployment.start("order")
     text = (app.folder / "flows.py").read_text().replace("async def order", "async def orders")
@@ -218,7 +252,7 @@ def test_a_push_looks_at_a_bounded_number_of_runs(
 
     found = pushed(deployment, app, SLEEPS_LONGER.replace("room", "car")).findings
 
-    assert found[0].startswith("flows:order: of 2 runs checked 2 do not fit")
+    assert found[0].startswith("flows:order: 2 of 2 runs checked do not fit")
     assert found[-1] == "flows:order: 1 or more other runs were not checked."
 
 

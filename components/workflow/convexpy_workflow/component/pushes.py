@@ -99,7 +99,7 @@ def _begin_look(ctx: QueryCtx, after: str | None, runs_left: int) -> Row | None:
         "ids": ids,
         "notChecked": not_checked,
         "checked": 0,
-        "fitting": 0,  # stuck ones that will not be
+        "fitting": 0,  # stuck ones that will not be; one that waits for nothing fits, but will not go on
         "misfits": 0,
         "fate": "",
         "lines": [],
@@ -130,7 +130,7 @@ def _check(ctx: QueryCtx, look: Row, workflow_id: str) -> int:
     if answer is None:
         return 0
     if answer["fits"]:
-        look["fitting"] += run["state"] == "stuck"
+        look["fitting"] += run["state"] == "stuck" and run["stuck"]["kind"] != "StalledError"
     else:
         look["misfits"] += 1
         look["fate"] = answer["onMismatch"]
@@ -159,9 +159,9 @@ def _findings(look: Row) -> list[str]:
         lines.append(f"{name}: {_count(look['fitting'], 'stuck run')} will go on with this code.")
     if look["misfits"]:
         fate = _FATES[look["fate"]]
-        lines.append(
-            f"{name}: of {_count(checked, 'run')} checked {look['misfits']:g} do not fit this code and {fate}:"
-        )
+        does = "does" if look["misfits"] == 1 else "do"
+        of_runs = f"{look['misfits']:g} of {checked:g} runs checked"
+        lines.append(f"{name}: {of_runs} {does} not fit this code and {fate}:")
         lines += look["lines"]
     if lines and look["notChecked"]:
         lines.append(f"{name}: {look['notChecked']:g} or more other runs were not checked.")
