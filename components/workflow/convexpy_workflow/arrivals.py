@@ -1,8 +1,8 @@
 """News of a step that comes from outside the app's scheduler: an event that was sent, a child run that has ended.
 
 The component tells the handler's mutation of it (`arrive`), which schedules a job for the run's next wave. The job
-reads the outcome (`arrived`) and hands it to its own completion, which runs the wave: so a wave that fails is owed and
-tried again, as for every other step.
+itself (`arrived`) does nothing; its completion runs the wave. So it is owed, and tried again until it succeeds,
+whatever becomes of the code meanwhile, as the completion of every other step is.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 
 from convexpy import UNSET, MutationCtx
 from convexpy_workflow.app_values import storable
-from convexpy_workflow.commands import Failure, Outcome
+from convexpy_workflow.commands import Outcome
 from convexpy_workflow.definition import Definition
 from convexpy_workflow.errors import EventError
 from convexpy_workflow.events import EventAddress
-from convexpy_workflow.records import outcome_from_fields, outcome_of_job
+from convexpy_workflow.records import outcome_from_fields
 
 
 def sent_outcome(address: EventAddress, value: Any, error: str | None) -> dict[str, Any]:
@@ -43,24 +43,22 @@ def schedule_arrival(ctx: MutationCtx, definition: Definition, arrival: dict[str
         arrival: `{workflowId, position, epoch}`, and the `outcome` itself unless it is an event's, which may yet go to
             another step.
     """
-    address = {name: arrival[name] for name in ("workflowId", "position", "epoch")}
     own = definition.mutation
     ctx.scheduler.run_after(
-        0, own, {"arrived": arrival}, on_complete=own, context=address | {"isArrival": True}, lane=arrival["workflowId"]
+        0,
+        own,
+        {"arrived": True},
+        on_complete=own,
+        context={"arrival": arrival},
+        lane=arrival["workflowId"],
+        completes_together=True,
     )
 
 
-def read_arrival(ctx: MutationCtx, definition: Definition, arrival: dict[str, Any]) -> Any:
-    """Give the fields of the outcome that a step waits for; None if it does not wait any more."""
-    if "outcome" in arrival:
-        return arrival["outcome"]
-    address = {"workflowId": arrival["workflowId"], "position": arrival["position"]}
-    return ctx.run_query(definition.component.events.arrived, address)
-
-
-def outcome_of_arrival(fields: dict[str, Any]) -> Outcome | None:
-    """Read what `read_arrival` gave, as the scheduler hands it on; None: nobody waits for it."""
-    if fields["kind"] != "success":
-        outcome = outcome_of_job(fields)
-        return outcome if isinstance(outcome, Failure) else None
-    return None if fields["value"] is None else outcome_from_fields(fields["value"])
+def read_arrival(ctx: MutationCtx, definition: Definition, arrival: dict[str, Any]) -> Outcome | None:
+    """Give the outcome that a step waits for; None if it does not wait any more."""
+    fields = arrival.get("outcome")
+    if fields is None:
+        address = {"workflowId": arrival["workflowId"], "position": arrival["position"]}
+        fields = ctx.run_query(definition.component.events.arrived, address)
+    return None if fields is None else outcome_from_fields(fields)

@@ -12,7 +12,7 @@ A definition registers one internal mutation of the app, under the handler's own
     {poll: {…}}                                  the scheduler: a timer of the handler is due, or the run shall begin
     {query: {function, args}}                    the scheduler: run the query of a step
     {arrive: {…}}                                the component: a step has its event, or its child run has ended
-    {arrived: {…}}                               the scheduler: read it, for the wave that takes it
+    {arrived: true}                              the scheduler: nothing; its completion is the wave that takes it
     {endChild: {…}}                              the component: the run's parent has given it up
     {canceled: {…}}                              the component: the run was ended; end what belongs to the app
     {restarted: {…}}                             the component: the run goes on from one of its steps
@@ -37,7 +37,7 @@ from convexpy import (
     v,
 )
 from convexpy_workflow.app_values import bounded, step_name, storable
-from convexpy_workflow.arrivals import outcome_of_arrival, read_arrival, schedule_arrival, sent_outcome
+from convexpy_workflow.arrivals import read_arrival, schedule_arrival, sent_outcome
 from convexpy_workflow.beginning import begin_child
 from convexpy_workflow.commands import Failure, Outcome, Success
 from convexpy_workflow.definition import Definition, Handler, OnMismatch, definition_of, replayer_name
@@ -430,8 +430,6 @@ def _dispatch(ctx: MutationCtx, definition: Definition, fields: dict[str, Any]) 
     if "outcome" in fields:
         if "late" in fields["context"]:
             return _dispatch(ctx, definition, fields["context"]["late"]) if _has_failed(fields) else None
-        if fields["context"].get("isArrival"):
-            return _take_arrival(ctx, definition, fields["context"], fields["outcome"])
         return _take_outcomes(ctx, definition, [fields])
     match fields:
         case {"slept": context}:
@@ -443,15 +441,13 @@ def _dispatch(ctx: MutationCtx, definition: Definition, fields: dict[str, Any]) 
             return ctx.run_query(query["function"], query["args"])
         case {"arrive": arrival}:
             return schedule_arrival(ctx, definition, arrival)
-        case {"arrived": arrival}:
-            return read_arrival(ctx, definition, arrival)
         case {"endChild": ask}:
             return ctx.run_mutation(definition.component.lifecycle.end_child, ask)
         case {"canceled": canceled}:
             return _end_canceled(ctx, definition, canceled)
         case {"restarted": restarted}:
             return take_restart(ctx, definition, restarted)
-        case {"checked": _}:
+        case {"checked": _} | {"arrived": _}:
             return None
         case {"args": dict(args)}:
             return _begin(ctx, definition, args, fields)
@@ -493,6 +489,12 @@ def _take_outcomes(ctx: MutationCtx, definition: Definition, completions: list[d
     waves: dict[tuple[str, int], tuple[list[tuple[int, Outcome]], dict[int, tuple[int, list[str]]]]] = {}
     for completion in completions:
         context, fields = completion["context"], completion["outcome"]
+        if (arrival := context.get("arrival")) is not None:
+            arrived = read_arrival(ctx, definition, arrival)
+            if arrived is not None:
+                news, _ = waves.setdefault((arrival["workflowId"], arrival["epoch"]), ([], {}))
+                news.append((int(arrival["position"]), arrived))
+            continue
         outcome: Outcome = bounded(outcome_of_job(fields), "Step return value")
         lines = fields.get("log_lines", [])
         if isinstance(outcome, Failure) and _try_again(ctx, definition, context, outcome, lines):
@@ -503,12 +505,6 @@ def _take_outcomes(ctx: MutationCtx, definition: Definition, completions: list[d
         printed[position] = (int(context["failures"]) + 1, lines)
     for (workflow_id, epoch), (news, printed) in waves.items():
         run_wave(ctx, definition, workflow_id, epoch, news, printed)
-
-
-def _take_arrival(ctx: MutationCtx, definition: Definition, context: dict[str, Any], fields: dict[str, Any]) -> None:
-    outcome = outcome_of_arrival(fields)
-    if outcome is not None:
-        run_wave(ctx, definition, context["workflowId"], context["epoch"], [(int(context["position"]), outcome)])
 
 
 def _try_again(

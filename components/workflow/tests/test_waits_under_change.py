@@ -223,3 +223,19 @@ def test_a_child_ends_though_its_parents_code_is_gone_and_tells_it_later(
     deployment.advance(3_600)
 
     assert deployment.status(run) == {"type": "completed", "result": ["kept"]}
+
+
+def test_what_was_sent_is_taken_though_the_code_was_gone_when_it_was_due(
+    deployment: FlowDeployment, app: FamilyApp
+) -> None:
+    push(deployment, app, "return await step.await_event('go')")
+    run = begin(deployment)
+    deployment.mutation("flows:send", {"run": run, "name": "go", "value": "kept"})
+    push(deployment, app, None)
+    deployment.advance(60)
+    assert [row["state"] for row in deployment.rows("events")] == ["delivered"]
+
+    push(deployment, app, "return await step.await_event('go')")
+    deployment.run_all_scheduled()
+
+    assert deployment.status(run) == {"type": "completed", "result": "kept"}
