@@ -120,13 +120,16 @@ def run_wave(
         wave.park(error, news, loaded["journal"], values)
         return
     if news:
-        is_awaited = any(position in engine.pending_positions for position, _ in news)
-        is_late = not pending and run["state"] == "running" and not is_awaited
-        if is_late and not wave.has_kept:
-            # Late news of a step that the handler gave up. Nothing changes, the suspended handler still fits.
-            stamp = {"epoch": run["epoch"], "wave": run["wave"], "nonce": run["nonce"]}
-            warm_runs.put(key, WarmRun(engine, output, stamp))
-            return
+        if not pending and run["state"] == "running" and not wave.has_kept:
+            awaited = [(position, outcome) for position, outcome in news if position in engine.pending_positions]
+            if len(awaited) < len(news):
+                wave.note_late([one for one in news if one not in awaited])
+                news = awaited
+            if not news:
+                # All of it is of steps that the handler gave up. The suspended handler still fits.
+                stamp = {"epoch": run["epoch"], "wave": run["wave"], "nonce": run["nonce"]}
+                warm_runs.put(key, WarmRun(engine, output, stamp))
+                return
         pending += news
     try:
         wave.advance(engine, output, pending, takes_timers=not news)
@@ -213,6 +216,13 @@ class Wave:
         """Take the rows of a loaded journal, and hold ready those that wait for the handler to ask for them again."""
         self._kept = {int(row["position"]): row for row in steps if row["issued"] == AHEAD}
         self._values = values
+
+    def note_late(self, news: News) -> None:
+        """Let the journal say what came of steps that the handler gave up before their outcomes came."""
+        for position, outcome in news:
+            fields = {"outcome": outcome_to_fields(outcome)} | self._log_of.pop(position, {})
+            late = {"workflowId": self._run["_id"], "position": position, "fields": fields}
+            self._ctx.run_mutation(self._definition.component.journal.note_late, late)
 
     @property
     def overflow(self) -> Failure | None:

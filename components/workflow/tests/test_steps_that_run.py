@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from convexpy_workflow.replay import is_same_value
 from convexpy_workflow.warm import warm_runs
+from convexpy_workflow.wave import Wave
 from flow_deployment import FlowDeployment
 
 from convexpy import ConvexpyError, Int64
@@ -105,6 +106,30 @@ def test_a_step_that_ran_beside_the_winner_of_a_race_is_done_all_the_same(deploy
     assert deployment.counter("spoke") == len(done) == 2
     assert [line["text"] for step in steps for line in step["logs"]] == ["one", "one again", "two", "two again"]
     assert ["withdrawn" in row for row in deployment.rows("steps")] == [False, True, False]
+
+
+def test_what_a_given_up_mutation_did_is_known_even_if_the_first_wave_after_it_failed(
+    deployment: FlowDeployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then each of the two outcomes comes again in a transaction of its own, the second when nobody waits for it."""
+    run = deployment.start("races_mutations")
+    advance, failures = Wave.advance, [1, 2, 3]
+
+    def fail_at_first(*args: Any, **options: Any) -> None:
+        if failures:
+            failures.pop()
+            raise RuntimeError("the wave is broken")
+        advance(*args, **options)
+
+    monkeypatch.setattr(Wave, "advance", fail_at_first)
+    deployment.run_all_scheduled()
+
+    assert failures == []
+    assert deployment.status(run)["type"] == "completed"
+    steps = deployment.query("flows:steps", {"run": run})["page"]
+    assert [step["runResult"]["kind"] for step in steps] == ["success"] * 3
+    assert deployment.counter("spoke") == 2
+    assert [line["text"] for step in steps for line in step["logs"]] == ["one", "one again", "two", "two again"]
 
 
 def test_an_inline_step_that_is_given_up_before_its_turn_never_runs(deployment: FlowDeployment) -> None:

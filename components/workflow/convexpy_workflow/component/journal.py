@@ -261,6 +261,21 @@ def _with_large_aside(ctx: MutationCtx, workflow_id: str, fields: dict[str, Any]
 
 
 @mutation
+def note_late(ctx: MutationCtx, workflowId: str, position: int, fields: Any) -> None:  # noqa: N803
+    """Record what came of a mutation that had run when its step was given up: its effect is there, so it is done.
+
+    The outcome of another step is dropped: an action may come to its end long after nobody waits for it.
+    """
+    run = get_run(ctx, workflowId)
+    step = find_step(ctx, run["_id"], position)
+    if step is None or step["state"] != "canceled" or step["kind"] != "mutation":
+        return
+    bytes_max = step_value_bytes_max(run["journal_bytes"])
+    kept = LogKeeper(ctx, run).keep(fields, logged=step["withdrawn"], row=step)
+    ctx.db.patch("steps", step["_id"], {**_with_large_aside(ctx, run["_id"], kept, bytes_max), "state": "done"})
+
+
+@mutation
 def note_attempt(
     ctx: MutationCtx,
     workflowId: str,  # noqa: N803
