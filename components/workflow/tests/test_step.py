@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from convexpy_workflow.commands import Failure, StartStep, Success
-from convexpy_workflow.errors import NotAllowedInWorkflow
+from convexpy_workflow.errors import DeterminismError, EventError, NotAllowedInWorkflow
+from convexpy_workflow.events import define_event
+from convexpy_workflow.replay import replay
 from convexpy_workflow.retries import Retry, choose_retry, to_milliseconds
 from convexpy_workflow.step import Step
-from journal_driver import DrivenRun
+from journal_driver import DrivenRun, new_engine
 
 
 def first_step(handler: Any) -> StartStep:
@@ -140,3 +142,64 @@ def test_policies_that_make_no_sense_are_refused(options: dict[str, Any]) -> Non
 def test_durations_are_numbers_or_timedeltas(duration: Any) -> None:
     with pytest.raises(TypeError, match="a timedelta or a number of seconds"):
         to_milliseconds(duration)
+
+
+def test_a_wait_is_named_after_its_event_or_its_id() -> None:
+    async def handler(step: Step) -> Any:
+        await asyncio.gather(
+            step.await_event("paid"),
+            step.await_event(define_event("paid"), event_id="e1"),
+            step.await_event(event_id="e1"),
+            step.await_event("paid", name="the money"),
+        )
+
+    steps = [recorded.step for recorded in DrivenRun(handler).journal.steps]
+    assert [(step.name, step.args, step.is_named) for step in steps] == [
+        ("paid", {"name": "paid"}, False),
+        ("paid", {"name": "paid", "eventId": "e1"}, False),
+        ("e1", {"eventId": "e1"}, False),
+        ("the money", {"name": "paid"}, True),
+    ]
+
+
+def test_another_event_does_not_fit_the_journal() -> None:
+    def waiter(event: str) -> Callable[[Step], Awaitable[Any]]:
+        async def handler(step: Step) -> Any:
+            return await step.await_event(event, name="answer")
+
+        return handler
+
+    run = DrivenRun(waiter("yes"))
+    with pytest.raises(DeterminismError, match=r"its arguments changed at \$\.name\.") as caught:
+        replay(new_engine(waiter("no")), run.journal)
+    assert "recorded: event named 'answer' with args {'name': 'yes'}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({}, "Name is required if eventId is not specified"),
+        ({"event": ""}, "An event is a name or what define_event made, not ''."),
+        ({"event": 7}, "An event is a name or what define_event made, not 7."),
+    ],
+)
+def test_a_wait_says_what_it_waits_for(arguments: dict[str, Any], text: str) -> None:
+    async def handler(step: Step) -> Any:
+        await step.await_event(**arguments)
+
+    outcome = DrivenRun(handler).outcome
+    assert isinstance(outcome, Failure)
+    assert outcome.error == f"EventError: {text}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("",), "An event has a name that is not empty, not ''."),
+        (("paid", bool), "Event 'paid' takes a convexpy validator such as v.boolean(), not <class 'bool'>."),
+    ],
+)
+def test_an_event_is_defined_with_a_name_and_a_validator(arguments: tuple[Any, ...], text: str) -> None:
+    with pytest.raises(EventError) as caught:
+        define_event(*arguments)
+    assert str(caught.value) == text
