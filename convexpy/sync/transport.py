@@ -30,7 +30,10 @@ class SyncTransport(WebSocketsSansIOProtocol):
     buffered would stay in memory with it, so here each close has a time by which the socket is simply gone.
     """
 
+    _taken: list[bytes]
+
     def handle_connect(self, event: Request) -> None:
+        self._taken = []
         super().handle_connect(event)
         if self.response.status_code == 101:  # else there is no scope: the upgrade was refused
             extensions: dict[str, Any] = self.scope["extensions"]
@@ -51,7 +54,9 @@ class SyncTransport(WebSocketsSansIOProtocol):
         self.transport.abort()  # who has not answered a ping for so long does not read a close either
 
     def try_send_text(self, message: bytes) -> bool:
-        """Send one text message if the socket has room for it now; False: it has not, or the message is a long one.
+        """Take one text message if the socket has room for it now; False: it has not, or the message is a long one.
+
+        What was taken leaves with `write_through`, all in one write.
 
         Raises:
             WebSocketDisconnected: the client is gone.
@@ -62,14 +67,22 @@ class SyncTransport(WebSocketsSansIOProtocol):
         if self.disconnected or self.close_sent or self.conn.state is not State.OPEN:
             raise WebSocketDisconnected
         if self.conn.extensions:
-            self._write_frame(message, is_first=True, is_last=True)
+            self.conn.send_text(message)
+            self._taken += self.conn.data_to_send()
         elif size < 126:
-            self.transport.write(b"\x81%c%b" % (size, message))
+            self._taken += (b"\x81%c" % size, message)
         elif size < 65536:
-            self.transport.write(b"\x81\x7e%b%b" % (size.to_bytes(2, "big"), message))
+            self._taken += (b"\x81\x7e" + size.to_bytes(2, "big"), message)
         else:
-            self.transport.write(b"\x81\x7f%b%b" % (size.to_bytes(8, "big"), message))
+            self._taken += (b"\x81\x7f" + size.to_bytes(8, "big"), message)
         return True
+
+    def write_through(self) -> None:
+        """Write what `try_send_text` has taken."""
+        if self._taken:
+            frames = b"".join(self._taken)
+            self._taken = []
+            self.transport.write(frames)
 
     async def send_text(self, message: bytes) -> None:
         """Send one text message; returns once the socket has room for the next.

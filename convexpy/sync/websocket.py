@@ -158,6 +158,7 @@ class _Connection:
                 self._sent_at = self._loop.time()
         except WebSocketDisconnected:
             return  # the reader is told as well
+        self._transport.write_through()
         if message is not None or state.closing is not None:
             self._writer = self._endpoint.spawn(self._write())
 
