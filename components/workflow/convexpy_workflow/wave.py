@@ -121,10 +121,9 @@ def run_wave(
         return
     if news:
         if not pending and run["state"] == "running" and not wave.has_kept:
-            awaited = [(position, outcome) for position, outcome in news if position in engine.pending_positions]
-            if len(awaited) < len(news):
-                wave.note_late([one for one in news if one not in awaited])
-                news = awaited
+            waiting = set(engine.pending_positions)
+            wave.note_late([one for one in news if one[0] not in waiting])
+            news = [one for one in news if one[0] in waiting]
             if not news:
                 # All of it is of steps that the handler gave up. The suspended handler still fits.
                 stamp = {"epoch": run["epoch"], "wave": run["wave"], "nonce": run["nonce"]}
