@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from watchfiles import Change, DefaultFilter, awatch
-
 from convexpy.errors import ConvexpyError, PushSuperseded
 from convexpy.http.http_actions import AppHttpActions
 from convexpy.http.storage_routes import StorageRoutes
@@ -22,18 +20,7 @@ from convexpy.server import ServerSettings, create_api_app, create_site_app
 from convexpy.serving.deployment import Deployment
 from convexpy.serving.settings import DeploymentSettings
 from convexpy.serving.sockets import BACKLOG, PortServer, bind
-
-DEBOUNCE_MS = 50
-STEP_MS = 20
-
-
-class PythonFilter(DefaultFilter):
-    """Changes of Python files, without those of data, web pages and tools."""
-
-    ignore_dirs = (*DefaultFilter.ignore_dirs, ".convexpy", "web", "node_modules", "__pycache__", ".venv")
-
-    def __call__(self, change: Change, path: str) -> bool:
-        return path.endswith(".py") and super().__call__(change, path)
+from convexpy.serving.watching import ProjectWatcher
 
 
 def say(text: str) -> None:
@@ -78,7 +65,10 @@ async def run_server(settings: DeploymentSettings, *, is_watching: bool, show_ca
         report_call=show_call if show_calls else _show_nothing,
         on_fatal=end,
     )
+    watcher = ProjectWatcher(settings.project_folder) if is_watching else None
     try:
+        if watcher is not None:
+            await watcher.start()
         starting = loop.create_task(deployment.start())
         await asyncio.wait((starting, ending), return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
@@ -86,8 +76,10 @@ async def run_server(settings: DeploymentSettings, *, is_watching: bool, show_ca
             await asyncio.gather(starting, return_exceptions=True)
         else:
             pushed = starting.result()
-            await _serve(deployment, (api_socket, site_socket), pushed, ending, is_watching)
+            await _serve(deployment, (api_socket, site_socket), pushed, ending, watcher)
     finally:
+        if watcher is not None:
+            await watcher.stop()
         await deployment.stop()
     if reason := ending.result():
         raise ConvexpyError(reason)
@@ -102,7 +94,7 @@ async def _serve(
     sockets: tuple[socket.socket, socket.socket],
     pushed: Pushed,
     ending: asyncio.Future[str],
-    is_watching: bool,
+    watcher: ProjectWatcher | None,
 ) -> None:
     settings = deployment.settings
     apps = ServerSettings(
@@ -120,9 +112,8 @@ async def _serve(
     ]
     loop = asyncio.get_running_loop()
     tasks: list[asyncio.Task[None]] = [loop.create_task(server.serve_port()) for server in servers]
-    stop_watching = asyncio.Event()
-    if is_watching:
-        tasks.append(loop.create_task(_watch(deployment, stop_watching, complain)))
+    if watcher is not None:
+        tasks.append(loop.create_task(_follow(watcher, deployment, complain)))
     say(pushed.describe())
     for sock in sockets:
         sock.listen(BACKLOG)  # now, not when uvicorn gets to it: who reads the next line may connect
@@ -135,7 +126,8 @@ async def _serve(
             if task.done():
                 task.result()
     finally:
-        stop_watching.set()
+        if watcher is not None:
+            await watcher.stop()
         for server in servers:
             server.should_exit = True
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -143,16 +135,14 @@ async def _serve(
             ending.set_result("")
 
 
-async def _watch(deployment: Deployment, stop: asyncio.Event, report: Callable[[str], None]) -> None:
+async def _follow(watcher: ProjectWatcher, deployment: Deployment, report: Callable[[str], None]) -> None:
     """Push again at every change of the project's Python files; a failed push leaves the running code as it is.
 
     A push that is still under way at the next change, because it checks or indexes many documents, gives way.
     """
-    folder = deployment.settings.project_folder
-    changes = awatch(folder, watch_filter=PythonFilter(), debounce=DEBOUNCE_MS, step=STEP_MS, stop_event=stop)
     async with asyncio.TaskGroup() as pushes:
         tasks: list[asyncio.Task[None]] = []
-        async for _ in changes:
+        async for _ in watcher.changes():
             tasks = [task for task in tasks if not task.done()]
             tasks.append(pushes.create_task(_push_again(deployment, report)))
         for task in tasks:

@@ -15,7 +15,6 @@ import pytest
 from tests.clients.server import Server
 from tests.faults.convex_client import http, sync_client
 
-LIVE_SECONDS_MAX = 1.0
 LINE_SECONDS_MAX = 20.0
 
 CONFIG = '''"""An app that is edited while it is served."""
@@ -97,29 +96,52 @@ def project(tmp_path: Path) -> Iterator[Project]:
     shutil.rmtree(folder)
 
 
-def test_a_good_edit_is_live_within_a_second_and_subscriptions_stay(project: Project) -> None:
-    """Measured from the write of the file to the new code's result at the client, on the socket that it had before.
+def test_a_good_edit_is_live_and_subscriptions_stay(project: Project) -> None:
+    """On the socket that the client had before. How long it takes: `python -m benchmarks starting`."""
 
-    The best of some edits counts: on a busy machine any single one may wait for its processor.
-    """
-
-    async def edit_and_watch() -> list[float]:
+    async def edit_and_watch() -> None:
         async with sync_client(project.server.port) as client:
             await client.subscribe(0, "notes:summary", {})
             await client.value(0, lambda value: value == "0 notes")
-            seconds: list[float] = []
             for number in range(3):
                 ends = [f"notes{'!' * count}" for count in (number, number + 1)]
-                began = time.monotonic()
                 project.edit("notes.py", f'{ends[0]}"', f'{ends[1]}"')
-                await client.value(0, lambda value: value == f"0 notes{'!' * len(seconds)}!")
-                seconds.append(time.monotonic() - began)
-            return seconds
+                expected = f"0 {ends[1]}"
+                await client.value(0, expected.__eq__)
 
-    seconds = asyncio.run(edit_and_watch())
+    asyncio.run(edit_and_watch())
 
-    print("live after", ", ".join(f"{each:.2f} s" for each in seconds))
-    assert min(seconds) < LIVE_SECONDS_MAX
+
+EDITS_WHILE_IT_IS_IMPORTED = '''"""Imported after `notes`, which it changes on disk: once."""
+
+from pathlib import Path
+
+notes = Path(__file__).with_name("notes.py")
+text = notes.read_text()
+if "notes saved" not in text:
+    notes.write_text(text.replace(" notes", " notes saved early", 1))
+'''
+
+
+def test_a_file_that_is_saved_while_the_server_starts_is_not_lost(tmp_path: Path) -> None:
+    """The import under way has the old text; nobody saves again."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    sources = {
+        "convex_config.py": CONFIG,
+        "schema.py": SCHEMA,
+        "notes.py": NOTES,
+        "zz_last.py": EDITS_WHILE_IT_IS_IMPORTED,
+    }
+    for name, text in sources.items():
+        (folder / name).write_text(text)
+    server = Server(folder, tmp_path / "data", is_watching=True)
+    server.start()
+    try:
+        assert Project(folder, server).reload()
+        assert Project(folder, server).call("query", "notes:summary") == "0 notes saved early"
+    finally:
+        server.stop()
 
 
 def test_a_broken_edit_is_explained_and_the_code_before_it_serves_on(project: Project) -> None:
