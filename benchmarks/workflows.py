@@ -109,6 +109,6 @@ def _documents_of_commits(folder: Path, since_ts: int) -> Iterator[int]:
     store = LmdbStore(folder, readonly=True)
     with store.snapshot() as snapshot:
         for _, entry in snapshot.log_entries(since_ts, 2**63 - 1):
-            _function, documents = msgspec.msgpack.decode(entry)
+            _function, documents, *_index_entries = msgspec.msgpack.decode(entry)
             yield len(documents)
     store.close()
