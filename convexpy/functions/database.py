@@ -29,7 +29,7 @@ from convexpy.values import (
     normalize,
     size_beyond,
 )
-from convexpy.values.validators import TableNames, Validator
+from convexpy.values.validator_base import TableNames, Validator
 
 Document = dict[str, Any]
 

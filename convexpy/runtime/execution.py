@@ -40,8 +40,7 @@ from convexpy.runtime.messages import Call, JobHint
 from convexpy.runtime.resolution import Located
 from convexpy.runtime.transaction_limits import capped, metrics_of
 from convexpy.transactions.transaction import Transaction
-from convexpy.values import normalize, size_beyond
-from convexpy.values.validators import Validator
+from convexpy.values import Validator, normalize, size_beyond
 
 KIND_NAMES = {"query": "Query", "mutation": "Mutation", "action": "Action", "httpAction": "HttpAction"}
 

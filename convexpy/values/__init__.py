@@ -29,8 +29,8 @@ from convexpy.values.types import Id as Id
 from convexpy.values.types import Int64 as Int64
 from convexpy.values.types import Unset as Unset
 from convexpy.values.types import Value as Value
+from convexpy.values.validator_base import TableNames as TableNames
+from convexpy.values.validator_base import Validator as Validator
+from convexpy.values.validator_builder import v as v
+from convexpy.values.validator_builder import validator_from_json as validator_from_json
 from convexpy.values.validator_subset import is_subset as is_subset
-from convexpy.values.validators import TableNames as TableNames
-from convexpy.values.validators import Validator as Validator
-from convexpy.values.validators import v as v
-from convexpy.values.validators import validator_from_json as validator_from_json

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from convexpy.errors import ValidationFailed
 from convexpy.values.types import Int64
+from convexpy.values.validator_base import TableNames, Validator
+from convexpy.values.validator_builder import v
 from convexpy.values.validators import (
     ArrayValidator,
     IdValidator,
@@ -15,10 +17,7 @@ from convexpy.values.validators import (
     ObjectValidator,
     OptionalValidator,
     RecordValidator,
-    TableNames,
     UnionValidator,
-    Validator,
-    v,
 )
 
 _BOOLEANS = (v.literal(False), v.literal(True))

@@ -10,101 +10,18 @@ from __future__ import annotations
 
 import base64
 import math
-from abc import ABC, abstractmethod
-from typing import Any, Protocol, cast
+from typing import Any
 
-from convexpy.errors import DefinitionError, InvalidId, InvalidValue, ValidationFailed
+from convexpy.errors import DefinitionError, InvalidId, InvalidValue
 from convexpy.values.checking import check_value, is_field_name, is_identifier
 from convexpy.values.ids import decode_id
 from convexpy.values.js_notation import js_text
 from convexpy.values.order import equal
 from convexpy.values.types import UNSET, Int64
+from convexpy.values.validator_base import Mismatch, TableNames, Validator, required
 
 
-class TableNames(Protocol):
-    """Which table a number in a document id stands for."""
-
-    def name_of(self, table_number: int) -> str | None: ...
-
-    def number_of(self, name: str) -> int | None: ...
-
-
-class Validator(ABC):
-    """One kind of value. `is_optional` counts only for a field of an object: it may be missing."""
-
-    is_optional = False
-    plain_types: tuple[type, ...] | None = None
-    """Values of these types, or any value for (), need no further look; None: ask `_check`."""
-
-    def check(self, value: Any, tables: TableNames) -> None:
-        """Refuse a value that does not fit.
-
-        Raises:
-            ValidationFailed: the text says what, where, and what was expected.
-        """
-        try:
-            self._check(value, tables)
-        except _Mismatch as mismatch:
-            raise mismatch.error() from None
-
-    @abstractmethod
-    def _check(self, value: Any, tables: TableNames) -> None:
-        """Raise `_Mismatch`; containers add their step to it, so values that fit pay nothing for a path."""
-
-    @abstractmethod
-    def to_json(self) -> dict[str, Any]:
-        """Convex's JSON form, for function specs and codegen."""
-
-    @abstractmethod
-    def describe(self) -> str:
-        """As it is written: `v.array(v.string())`."""
-
-    def __repr__(self) -> str:
-        return self.describe()
-
-    def __eq__(self, other: object) -> bool:
-        # The description too: to Python the literals 1 and true are equal, and so are their JSON forms.
-        return (
-            isinstance(other, Validator) and self.describe() == other.describe() and self.to_json() == other.to_json()
-        )
-
-    def __hash__(self) -> int:
-        return hash(self.describe())
-
-
-class _Mismatch(Exception):
-    """A part that does not fit; the text is made only if nobody, like a union, tries something else.
-
-    Args:
-        label: what the line that shows the value calls it; None: the message has shown value and validator.
-    """
-
-    def __init__(
-        self,
-        value: Any,
-        validator: Validator,
-        message: str = "Value does not match validator.",
-        label: str | None = "Value",
-    ) -> None:
-        super().__init__(message)
-        self._value, self._validator, self._message, self._label = value, validator, message, label
-        self._steps: list[str] = []
-
-    def inside(self, step: str) -> _Mismatch:
-        """Add the step that leads from a container to the part."""
-        self._steps.append(step)
-        return self
-
-    def error(self) -> ValidationFailed:
-        """The error for the user, once the path is complete."""
-        path = f"Path: {''.join(reversed(self._steps))}" if self._steps else ""
-        if self._label is None:
-            return ValidationFailed(f"{self._message}\n{path}" if path else self._message)
-        shown = f"{self._label}: {js_text(self._value)}\nValidator: {self._validator.describe()}"
-        return ValidationFailed(f"{self._message}\n{path}\n{shown}")
-
-
-class _Plain(Validator):
+class PlainValidator(Validator):
     """A validator that looks at the Python type alone."""
 
     plain_types: tuple[type, ...]
@@ -114,7 +31,7 @@ class _Plain(Validator):
 
     def _check(self, value: Any, tables: TableNames) -> None:
         if type(value) not in self.plain_types:
-            raise _Mismatch(value, self)
+            raise Mismatch(value, self)
 
     def to_json(self) -> dict[str, Any]:
         return {"type": self._json_name}
@@ -123,12 +40,14 @@ class _Plain(Validator):
         return f"v.{self._name}()"
 
 
-class _Any(Validator):
+class AnyValidator(Validator):
+    """`v.any()`: whatever is a value."""
+
     plain_types = ()
 
     def _check(self, value: Any, tables: TableNames) -> None:
         if value is UNSET:
-            raise _Mismatch(value, self)
+            raise Mismatch(value, self)
 
     def to_json(self) -> dict[str, Any]:
         return {"type": "any"}
@@ -147,11 +66,11 @@ class IdValidator(Validator):
 
     def _check(self, value: Any, tables: TableNames) -> None:
         if type(value) is not str:
-            raise _Mismatch(value, self)
+            raise Mismatch(value, self)
         try:
             number, _ = decode_id(value)
         except InvalidId:
-            raise _Mismatch(value, self) from None
+            raise Mismatch(value, self) from None
         found = tables.name_of(number)
         if found == self.table:
             return
@@ -162,7 +81,7 @@ class IdValidator(Validator):
             message = f'Found ID "{value}" from an unknown table, which {expected}'
         else:
             message = f'Found ID "{value}" from table `{found}`, which {expected}'
-        raise _Mismatch(value, self, message, label=None)
+        raise Mismatch(value, self, message, label=None)
 
     def to_json(self) -> dict[str, Any]:
         return {"type": "id", "tableName": self.table}
@@ -195,7 +114,7 @@ class LiteralValidator(Validator):
     def _check(self, value: Any, tables: TableNames) -> None:
         if not self.admits(value):
             message = f"`{js_text(value)}` does not match literal validator `{self.describe()}`."
-            raise _Mismatch(value, self, message, label=None)
+            raise Mismatch(value, self, message, label=None)
 
     def to_json(self) -> dict[str, Any]:
         value = self.value
@@ -209,17 +128,17 @@ class ArrayValidator(Validator):
     """`v.array(element)`."""
 
     def __init__(self, element: Validator) -> None:
-        self.element = _required(element, "v.array(…)")
+        self.element = required(element, "v.array(…)")
 
     def _check(self, value: Any, tables: TableNames) -> None:
         if type(value) is not list:
-            raise _Mismatch(value, self)
+            raise Mismatch(value, self)
         element = self.element
         position = -1
         try:
             for position, item in enumerate(value):  # noqa: B007  (named in the refusal)
                 element._check(item, tables)
-        except _Mismatch as mismatch:
+        except Mismatch as mismatch:
             raise mismatch.inside(f"[{position}]") from None
 
     def to_json(self) -> dict[str, Any]:
@@ -252,7 +171,7 @@ class ObjectValidator(Validator):
 
     def _check(self, value: Any, tables: TableNames) -> None:
         if not isinstance(value, dict):
-            raise _Mismatch(value, self)
+            raise Mismatch(value, self)
         if not self._fits_plainly(value, tables):
             self._check_each(value, tables)
 
@@ -266,7 +185,7 @@ class ObjectValidator(Validator):
             if types is None:
                 try:
                     self.fields[name]._check(item, tables)
-                except _Mismatch:
+                except Mismatch:
                     return False
             elif types:
                 if type(item) not in types:
@@ -286,18 +205,18 @@ class ObjectValidator(Validator):
                         f"Object is missing the required field `{name}`. Consider wrapping the field validator in "
                         f"`v.optional(...)` if this is expected."
                     )
-                    raise _Mismatch(value, self, message, "Object")
+                    raise Mismatch(value, self, message, "Object")
                 continue
             seen += 1
             try:
                 validator._check(item, tables)
-            except _Mismatch as mismatch:
+            except Mismatch as mismatch:
                 raise mismatch.inside(f".{name}") from None
         if seen != len(value):
             for name, item in value.items():
                 if name not in fields and item is not UNSET:
                     message = f"Object contains extra field `{name}` that is not in the validator."
-                    raise _Mismatch(value, self, message, "Object")
+                    raise Mismatch(value, self, message, "Object")
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -340,8 +259,8 @@ class RecordValidator(Validator):
     """`v.record(keys, values)`: any number of fields of one kind."""
 
     def __init__(self, keys: Validator, values: Validator) -> None:
-        self.keys = _required(keys, "v.record(…)")
-        self.values = _required(values, "v.record(…)")
+        self.keys = required(keys, "v.record(…)")
+        self.values = required(values, "v.record(…)")
         if not _is_key(self.keys):
             raise DefinitionError(
                 f"The keys of v.record(…) must be v.string(), v.id(…) or a union of these, not {keys.describe()}. For "
@@ -350,7 +269,7 @@ class RecordValidator(Validator):
 
     def _check(self, value: Any, tables: TableNames) -> None:
         if not isinstance(value, dict):
-            raise _Mismatch(value, self)
+            raise Mismatch(value, self)
         for name, item in value.items():
             if item is UNSET:
                 continue
@@ -359,7 +278,7 @@ class RecordValidator(Validator):
                 self.keys._check(name, tables)
                 step = ".values()"
                 self.values._check(item, tables)
-            except _Mismatch as mismatch:
+            except Mismatch as mismatch:
                 raise mismatch.inside(step) from None
 
     def to_json(self) -> dict[str, Any]:
@@ -377,7 +296,7 @@ class UnionValidator(Validator):
     """`v.union(a, b)`: one of several. Of a union of one the member's own error is told."""
 
     def __init__(self, *members: Validator) -> None:
-        self.members = tuple(_required(member, "v.union(…)") for member in members)
+        self.members = tuple(required(member, "v.union(…)") for member in members)
 
     def _check(self, value: Any, tables: TableNames) -> None:
         if len(self.members) == 1:
@@ -390,10 +309,10 @@ class UnionValidator(Validator):
                 continue
             try:
                 member._check(value, tables)
-            except _Mismatch:
+            except Mismatch:
                 continue
             return
-        raise _Mismatch(value, self)
+        raise Mismatch(value, self)
 
     def to_json(self) -> dict[str, Any]:
         return {"type": "union", "value": [member.to_json() for member in self.members]}
@@ -423,113 +342,11 @@ class OptionalValidator(Validator):
         return f"v.optional({self.inner.describe()})"
 
 
-def _required(validator: Validator, where: str) -> Validator:
-    if not isinstance(validator, Validator):
-        raise DefinitionError(f"{where} takes validators, not {validator!r}. Write v.string(), v.number() and so on.")
-    if validator.is_optional:
-        raise DefinitionError(f"v.optional(…) is only for fields of an object or arguments, not inside {where}.")
-    return validator
-
-
 def _is_key(validator: Validator) -> bool:
     if isinstance(validator, UnionValidator):
         return all(_is_key(member) for member in validator.members)
     return isinstance(validator, IdValidator) or validator.to_json() == {"type": "string"}
 
 
-class ValidatorBuilder:
-    """The `v` namespace."""
-
-    def string(self) -> Validator:
-        return _Plain("string", "string", str)
-
-    def number(self) -> Validator:
-        """float64: `int` and `float`, not `Int64`, not `bool`."""
-        return _Plain("float64", "number", int, float)
-
-    def float64(self) -> Validator:
-        return self.number()
-
-    def int64(self) -> Validator:
-        return _Plain("int64", "bigint", Int64)
-
-    def bigint(self) -> Validator:
-        return self.int64()
-
-    def boolean(self) -> Validator:
-        return _Plain("boolean", "boolean", bool)
-
-    def null(self) -> Validator:
-        return _Plain("null", "null", type(None))
-
-    def bytes(self) -> Validator:
-        return _Plain("bytes", "bytes", cast(type, bytes))
-
-    def any(self) -> Validator:
-        return _Any()
-
-    def id(self, table: str) -> Validator:
-        return IdValidator(table)
-
-    def literal(self, value: Any) -> Validator:
-        return LiteralValidator(value)
-
-    def literals(self, *values: Any) -> Validator:
-        """One of several literals."""
-        return UnionValidator(*(LiteralValidator(value) for value in values))
-
-    def array(self, element: Validator) -> Validator:
-        return ArrayValidator(element)
-
-    def object(self, fields: dict[str, Validator]) -> ObjectValidator:
-        return ObjectValidator(fields)
-
-    def record(self, keys: Validator, values: Validator) -> Validator:
-        return RecordValidator(keys, values)
-
-    def union(self, *members: Validator) -> Validator:
-        return UnionValidator(*members)
-
-    def optional(self, inner: Validator) -> Validator:
-        return OptionalValidator(inner)
-
-    def nullable(self, inner: Validator) -> Validator:
-        """The value or None."""
-        return UnionValidator(inner, self.null())
-
-
-v = ValidatorBuilder()
-
-
-def validator_from_json(described: dict[str, Any]) -> Validator:
-    """The validator that `to_json` described."""
-    kind = described["type"]
-    if kind in ("string", "number", "bigint", "boolean", "null", "bytes", "any"):
-        return cast(Validator, getattr(v, kind)())
-    if kind == "id":
-        return v.id(described["tableName"])
-    if kind == "literal":
-        value = described["value"]
-        return v.literal(_int64_of(value["$integer"]) if isinstance(value, dict) else value)
-    if kind == "array":
-        return v.array(validator_from_json(described["value"]))
-    if kind == "object":
-        return v.object({name: _field_from_json(field) for name, field in described["value"].items()})
-    if kind == "record":
-        return v.record(validator_from_json(described["keys"]), _field_from_json(described["values"]))
-    if kind == "union":
-        return v.union(*(validator_from_json(member) for member in described["value"]))
-    raise DefinitionError(f"There is no validator of type {kind!r}.")
-
-
 def _int64_text(number: Int64) -> str:
     return base64.b64encode(int(number).to_bytes(8, "little", signed=True)).decode()
-
-
-def _int64_of(text: str) -> Int64:
-    return Int64(int.from_bytes(base64.b64decode(text), "little", signed=True))
-
-
-def _field_from_json(field: dict[str, Any]) -> Validator:
-    validator = validator_from_json(field["fieldType"])
-    return v.optional(validator) if field["optional"] else validator
