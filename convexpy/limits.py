@@ -135,6 +135,11 @@ AUTH_EXPIRY_LOOK_SECONDS_MAX = 60.0  # between looks at the clock for a live soc
 AUTH_FETCH_RETRY_SECONDS = 10.0  # after a fetch that failed
 AUTH_UNKNOWN_KEY_FETCH_SECONDS = 10.0  # between fetches that tokens with an unknown key cause: anybody can make those
 
+# What a process remembers so as not to work it out again; beyond it everything is forgotten, or no more is kept.
+FIELD_NAMES_KEPT_MAX = 4096  # names that were found to be good: apps use the same few, clients may send any
+DECODED_IDS_KEPT_MAX = 8192  # document ids with what they say: some 1.5 MiB
+LONGER_REFERENCES_KEPT_MAX = 1000  # of one reference: code has fewer names, texts from outside may have more
+
 # Scheduling.
 SCHEDULE_HORIZON_SECONDS = 5 * 365 * 24 * 3600
 SCHEDULED_FUNCTION_ARGS_BYTES_WARN = 4 * MIB  # of one scheduled function; beyond it a warning is logged

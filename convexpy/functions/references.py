@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from convexpy.errors import InvalidRequest
 from convexpy.functions.definitions import Function
+from convexpy.limits import LONGER_REFERENCES_KEPT_MAX
 
 HANDLE_PREFIX = "function://"
 CHILD_PREFIX = "_reference/childComponent/"
@@ -33,12 +34,13 @@ class Reference:
     """A function by its name; made by attribute access, so it may name one that does not exist (yet)."""
 
     # Mangled, and no public methods: whatever name a module or a function has must come out as a longer reference.
-    __slots__ = ("__address", "__names", "__root")
+    __slots__ = ("__address", "__longer", "__names", "__root")
 
     def __init__(self, root: str, names: tuple[str, ...] = ()) -> None:
         self.__root = root
         self.__names = names
         self.__address: FunctionAddress | None = None
+        self.__longer: dict[str, Reference] = {}
 
     def __call_address__(self) -> FunctionAddress:
         """Where it points, worked out once. Named so that no function's name can be the same."""
@@ -49,7 +51,13 @@ class Reference:
     def __getattr__(self, name: str) -> Reference:
         if name.startswith("__"):
             raise AttributeError(name)
-        return Reference(self.__root, (*self.__names, name))
+        # The same code asks for the same names again and again; a reference keeps its address once it is worked out.
+        longer = self.__longer.get(name)
+        if longer is None:
+            longer = Reference(self.__root, (*self.__names, name))
+            if len(self.__longer) < LONGER_REFERENCES_KEPT_MAX:
+                self.__longer[name] = longer
+        return longer
 
     def __repr__(self) -> str:
         return ".".join((self.__root, *self.__names))

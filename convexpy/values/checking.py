@@ -18,6 +18,7 @@ from convexpy.errors import InvalidValue
 from convexpy.limits import (
     ARRAY_ITEMS_MAX,
     FIELD_NAME_CHARS_MAX,
+    FIELD_NAMES_KEPT_MAX,
     IDENTIFIER_CHARS_MAX,
     OBJECT_FIELDS_MAX,
     SAFE_INTEGER_MAX,
@@ -27,7 +28,6 @@ from convexpy.values.types import UNSET, Int64
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _FIELD_NAME = re.compile(r"(?!\$)[ -~]*\Z")
-_FIELD_NAMES_KEPT_MAX = 4096
 _field_names: set[str] = set()  # that were found to be good: apps use the same few again and again
 
 Leaves = Mapping[type, Callable[[Any], Any] | None]
@@ -73,7 +73,7 @@ def is_document_field(name: str) -> bool:
     return len(name) <= IDENTIFIER_CHARS_MAX and _is_document_field(name)
 
 
-@lru_cache(maxsize=_FIELD_NAMES_KEPT_MAX)
+@lru_cache(maxsize=FIELD_NAMES_KEPT_MAX)
 def _is_document_field(name: str) -> bool:
     return is_identifier(name) and not name.startswith("_")
 
@@ -224,7 +224,7 @@ def is_field_name(name: str) -> bool:
         return True
     if len(name) > FIELD_NAME_CHARS_MAX or _FIELD_NAME.match(name) is None:
         return False
-    if len(_field_names) >= _FIELD_NAMES_KEPT_MAX:
+    if len(_field_names) >= FIELD_NAMES_KEPT_MAX:
         _field_names.clear()
     _field_names.add(name)
     return True

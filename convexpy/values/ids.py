@@ -9,6 +9,7 @@ import re
 from operator import mul
 
 from convexpy.errors import InvalidId
+from convexpy.limits import DECODED_IDS_KEPT_MAX
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _TO_BASE_32 = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")  # the digits that int() knows
@@ -17,7 +18,6 @@ _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
 _LENGTHS = {31: 19, 32: 20, 34: 21, 36: 22, 37: 23}  # characters → bytes
 _WEIGHTS = range(32, 0, -1)
 _DAY_MS = 24 * 3600 * 1000
-_DECODED_KEPT_MAX = 8192
 _decoded: dict[str, tuple[int, bytes]] = {}  # a call meets the same few ids again and again, and what it has made
 INTERNAL_ID_BYTES = 16
 
@@ -54,7 +54,7 @@ def encode_id(table_number: int, internal_id: bytes) -> str:
 
 
 def _keep(text: str, decoded: tuple[int, bytes]) -> None:
-    if len(_decoded) >= _DECODED_KEPT_MAX:
+    if len(_decoded) >= DECODED_IDS_KEPT_MAX:
         _decoded.clear()
     _decoded[text] = decoded
 
