@@ -6,6 +6,7 @@ component and path. An action worker reads the database only to know tables and 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import contextvars
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
@@ -15,7 +16,7 @@ from typing import Any, Protocol
 import msgspec
 
 from convexpy.environment import Environment, RealEnvironment
-from convexpy.errors import CalledFunctionFailed, ConvexError, FunctionNotFound, FunctionTimedOut, Unauthenticated
+from convexpy.errors import CalledFunctionFailed, ConvexError, FunctionNotFound, Unauthenticated
 from convexpy.functions.context import ActionCtx, BlockingActionCtx
 from convexpy.functions.http_actions import send_response
 from convexpy.functions.running import running
@@ -69,7 +70,9 @@ class ActionRunner:
                     located, kwargs = self._prepare(call)
                     value = await self._perform(run, located, kwargs, operations)
                     reply = Reply(id=call.id, is_ok=True, value=encode_as(value, call.format))
-            except (Exception, FunctionTimedOut, SystemExit, KeyboardInterrupt) as error:
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # GeneratorExit and the like too: whoever waits for the action gets a reply
                 failure = failure_of(error)
                 reply = Reply(
                     id=call.id,
@@ -103,7 +106,7 @@ class ActionRunner:
                 result = await function.handler(ActionCtx(host), **kwargs)
             else:
                 context = contextvars.copy_context()
-                work = partial(context.run, partial(function.handler, BlockingActionCtx(host), **kwargs))
+                work = partial(context.run, partial(_call, function.handler, BlockingActionCtx(host), **kwargs))
                 result = await operations.in_thread(work)
         with self._store.snapshot() as snapshot:
             fresh = self._run_at(snapshot, run.call)
@@ -130,7 +133,7 @@ class ActionRunner:
             else:
                 context = contextvars.copy_context()
                 with contextlib.closing(exchange.blocking_request()) as blocking:
-                    handle = partial(context.run, function.handler, BlockingActionCtx(host), blocking)
+                    handle = partial(context.run, _call, function.handler, BlockingActionCtx(host), blocking)
                     response = await operations.in_thread(handle)
                     await send_response(response, call.path, exchange.scope, exchange.receive, exchange.send)
 
@@ -144,6 +147,14 @@ class ActionRunner:
         with self._store.snapshot() as snapshot:
             run = self._run_at(snapshot, call)
             Frame(run, caller.instance, caller.namespace, caller.function, is_top=True).check_value(value, validator)
+
+
+def _call(handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a `def` handler in its thread: no future can carry a StopIteration, no await hands on a GeneratorExit."""
+    try:
+        return handler(*args, **kwargs)
+    except (StopIteration, GeneratorExit) as error:
+        raise RuntimeError(f"the action raised {type(error).__name__}").with_traceback(error.__traceback__) from error
 
 
 class _Host:

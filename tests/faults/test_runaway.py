@@ -137,6 +137,19 @@ def test_what_python_raises_is_an_error_of_the_call(strict_server: Server, path:
     assert f"while it ran {path}" not in strict_server.complaints.so_far()
 
 
+@pytest.mark.parametrize("path", ["runaway:raise_in_action", "runaway:raise_in_thread"])
+@pytest.mark.parametrize("name", ["StopIteration", "GeneratorExit", "BaseException", "BaseExceptionGroup"])
+def test_what_no_except_exception_sees_is_an_error_of_the_action(strict_server: Server, path: str, name: str) -> None:
+    """Whoever waits for it gets an answer."""
+
+    async def call() -> dict[str, Any]:
+        async with http(strict_server.port) as connection, asyncio.timeout(30):
+            return await connection.call("action", path, {"name": name})
+
+    outcome = asyncio.run(call())
+    assert (outcome["status"], name in outcome["errorMessage"]) == ("error", True), outcome
+
+
 @pytest.mark.parametrize(
     ("path", "expected"),
     [

@@ -31,18 +31,46 @@ def describe_failure(exception: BaseException) -> Failure:
     """
     described = traceback.TracebackException.from_exception(exception, capture_locals=False)
     _drop_our_frames(described)
-    return Failure(text_of(exception), getattr(exception, "data", None), "".join(described.format()).rstrip())
+    return Failure(text_of(exception), _data_of(exception), _valid("".join(described.format()).rstrip()))
 
 
 def describe_function_failure(exception: BaseException) -> Failure:
     """The same for a step's function that ran inline: its frames as the platform shows those of other functions."""
-    return Failure(text_of(exception), getattr(exception, "data", None), user_frames(exception))
+    return Failure(text_of(exception), _data_of(exception), _valid(user_frames(exception)))
 
 
 def text_of(exception: BaseException) -> str:
-    """Class and message."""
-    message, name = str(exception), type(exception).__name__
-    return f"{name}: {message}" if message else name
+    """Class and message, as text that the journal can keep whatever the exception is."""
+    name = type(exception).__name__
+    try:
+        message = str(exception)
+    except Exception as broken:  # a __str__ of the user's
+        message = f"<its text cannot be had: {type(broken).__name__}>"
+    return _valid(f"{name}: {message}" if message else name)
+
+
+def is_users(exception: BaseException) -> bool:
+    """Tell whether an exception is what the user's code came to, and no interruption by the host, as a time limit is.
+
+    Only an outcome that is written down ends the retries: what is taken for the host's makes the wave be tried again.
+    """
+    if isinstance(exception, BaseExceptionGroup):
+        return all(is_users(one) for one in exception.exceptions)
+    if isinstance(exception, (Exception, SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError)):
+        return True
+    return type(exception) is BaseException
+
+
+def _data_of(exception: BaseException) -> Any:
+    try:
+        return getattr(exception, "data", None)
+    except Exception:  # a property of the user's
+        return None
+
+
+def _valid(text: str) -> str:
+    """Write lone surrogates as escapes: a stored text is Unicode."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def user_frames(exception: BaseException) -> str:

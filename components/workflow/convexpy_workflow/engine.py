@@ -22,7 +22,7 @@ from contextvars import Context
 from types import FrameType
 from typing import Any, Literal, TypeAlias
 
-from convexpy_workflow.backtraces import describe_failure, describe_wait, frames_of_wait
+from convexpy_workflow.backtraces import describe_failure, describe_wait, frames_of_wait, is_users
 from convexpy_workflow.commands import (
     Canceled,
     CancelRequested,
@@ -266,6 +266,6 @@ class Engine:
         exception = task.exception()
         if exception is None:
             return Success(task.result())
-        if not isinstance(exception, (Exception, SystemExit)):
+        if not is_users(exception):
             raise exception  # the host's own interruption, a time limit for one: the wave's failure, not the run's
         return describe_failure(exception)

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from convexpy import MutationCtx
-from convexpy_workflow.backtraces import text_of
+from convexpy_workflow.backtraces import is_users, text_of
 from convexpy_workflow.commands import StartStep
 from convexpy_workflow.definition import Definition
 
@@ -95,7 +95,9 @@ def call_back(
         ctx.run_mutation(
             callback["function"], {"workflowId": workflow_id, "result": result, "context": callback["context"]}
         )
-    except Exception as error:
+    except BaseException as error:
+        if not is_users(error):
+            raise
         text = text_of(error)
         _log.error("on_complete of workflow %s failed: %s", workflow_id, text)
         ctx.run_mutation(

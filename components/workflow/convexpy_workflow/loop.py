@@ -111,8 +111,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
                 if not self._ready or until():
                     return
                 handle = self._ready.popleft()
-                # `sys.exit()` in user code is recorded in its task, like any other exception; it does not end us.
-                with suppress(SystemExit):
+                # What `sys.exit()` raises in user code is recorded in its task, like any other exception; it does not end us.
+                with suppress(SystemExit, KeyboardInterrupt):
                     handle._run()
         raise DeadlockError(DRAIN_CALLBACKS_MAX)
 

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+DURATION_MS_MAX = 2**53  # the journal keeps it as a number, and beyond this float64 has gaps
+
 
 def to_milliseconds(duration: timedelta | float, what: str = "duration") -> int:
     """Turn a `timedelta` or seconds into whole milliseconds.
 
     Raises:
         TypeError: no `timedelta` and no number.
-        ValueError: negative or not finite.
+        ValueError: negative, not finite, or longer than `DURATION_MS_MAX`.
     """
     if isinstance(duration, timedelta):
         seconds = duration.total_seconds()
@@ -23,7 +25,9 @@ def to_milliseconds(duration: timedelta | float, what: str = "duration") -> int:
         raise TypeError(f"{what} must be a timedelta or a number of seconds, not {duration!r}.")
     if not math.isfinite(seconds) or seconds < 0:
         raise ValueError(f"{what} must be finite and not negative, not {duration!r}.")
-    return round(seconds * 1000)
+    if (milliseconds := round(seconds * 1000)) > DURATION_MS_MAX:
+        raise ValueError(f"{what} must be at most {DURATION_MS_MAX // 1000} seconds, not {duration!r}.")
+    return milliseconds
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeAlias
 
 from convexpy import MutationCtx
 from convexpy_workflow.app_values import bounded
-from convexpy_workflow.backtraces import describe_function_failure
+from convexpy_workflow.backtraces import describe_function_failure, is_users
 from convexpy_workflow.beginning import begin_step
 from convexpy_workflow.budget import Budget
 from convexpy_workflow.commands import (
@@ -144,9 +144,9 @@ def run_wave(
     output.write()
     stalled = engine.stalled()
     outcome = engine.outcome or wave.overflow
-    stamp = wave.commit(engine, outcome, stalled)
-    if outcome is None and stalled is None and not wave.has_kept:
-        warm_runs.put(key, WarmRun(engine, output, stamp))
+    written = wave.commit(engine, outcome, stalled)
+    if written is not None and outcome is None and stalled is None and not wave.has_kept:
+        warm_runs.put(key, WarmRun(engine, output, written))
     else:
         engine.close()
 
@@ -363,21 +363,23 @@ class Wave:
         try:
             with output.catching():
                 outcome = Success(run(step.function, step.args))
-        except Exception as error:
+        except BaseException as error:
+            if not is_users(error):
+                raise
             outcome = describe_function_failure(error)
         output.write()
         if lines := output.take_lines():
             self._log_of[step.position] = {"attempt": 1, "lines": lines}
         return bounded(outcome, "Step return value")
 
-    def commit(self, engine: Engine, outcome: Outcome | None, stalled: StalledError | None) -> dict[str, Any]:
+    def commit(self, engine: Engine, outcome: Outcome | None, stalled: StalledError | None) -> dict[str, Any] | None:
         """Write the wave, and call the run's `on_complete` if it ended.
 
         Args:
             outcome: the run's, once it has one. Steps that are pending then are withdrawn.
 
         Returns:
-            the stamp that the run's row carries from now on.
+            the stamp that the run's row carries from now on; None if an inline step has ended the run meanwhile.
         """
         run = self._run
         nonce = f"{self._ctx.random.getrandbits(64):016x}"
@@ -403,7 +405,8 @@ class Wave:
                 self._withdraw(position, self._wave - 1, at_end=True)
             changes |= self._ending(outcome)
         changes |= self._wake_changes(None if outcome is not None else engine.wake_at_ms, outcome is not None)
-        self._write(changes)
+        if not self._write(changes):
+            return None  # whoever ended it has called back too
         if outcome is not None:
             self._call_back(changes["result"])
         return {"epoch": run["epoch"], "wave": self._wave, "nonce": nonce}
@@ -460,10 +463,11 @@ class Wave:
         retry_ms = min(max(self._now_ms - since_ms, STUCK_RETRY_MS_MIN), STUCK_RETRY_MS_MAX)
         self._write(changes | self._wake_changes(self._now_ms + retry_ms, is_over=False))
 
-    def _write(self, changes: dict[str, Any]) -> None:
+    def _write(self, changes: dict[str, Any]) -> bool:
+        """Write the wave; False if an inline step of it has ended the run, so that nothing is left to write."""
         run = self._run
         dropped = [row["_id"] for row in self._kept.values()] if changes.get("state") == "done" else []
-        jobs = self._ctx.run_mutation(
+        written = self._ctx.run_mutation(
             self._definition.component.journal.commit_wave,
             {
                 "workflowId": run["_id"],
@@ -477,8 +481,9 @@ class Wave:
             }
             | ({"dropped": dropped} if dropped else {}),
         )
-        for job in jobs:
+        for job in written["jobs"]:
             self._ctx.scheduler.cancel(job)
+        return not written["is_ended"]
 
     def _wake_changes(self, wanted_ms: int | None, is_over: bool) -> dict[str, Any]:
         """Keep a wake-up scheduled that is not later than the handler's first timer.

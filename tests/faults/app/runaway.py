@@ -127,3 +127,23 @@ def scheduled(ctx: QueryCtx, job: str) -> Any:
     """The state of what `schedule` has scheduled."""
     row = ctx.db.system.get(job)
     return None if row is None else row["state"]
+
+
+ODD_ERRORS: dict[str, BaseException] = {
+    "StopIteration": StopIteration(),
+    "GeneratorExit": GeneratorExit(),
+    "BaseException": BaseException(),
+    "BaseExceptionGroup": BaseExceptionGroup("both", [KeyboardInterrupt(), ValueError()]),
+}
+
+
+@action
+async def raise_in_action(ctx: ActionCtx, name: str) -> None:
+    """What no `except Exception` sees."""
+    raise ODD_ERRORS[name]
+
+
+@action
+def raise_in_thread(ctx: ActionCtx, name: str) -> None:
+    """The same in the thread of a `def` action."""
+    raise ODD_ERRORS[name]

@@ -16,7 +16,7 @@ from typing import Any
 
 from convexpy import UNSET, MutationCtx, QueryCtx, mutation, query, size_of
 from convexpy_workflow.component.attached import ATTACHED_FIELDS, delete_attached, release_attached, settle_attached
-from convexpy_workflow.component.children import tell_parent
+from convexpy_workflow.component.children import cancel_children, tell_parent
 from convexpy_workflow.component.large_values import (
     RUN_VALUE_BYTES_MAX,
     drop_values,
@@ -131,7 +131,7 @@ def commit_wave(
     withdrawn: list[Any],
     timers: list[Any],
     dropped: Any = None,
-) -> list[str]:
+) -> dict[str, Any]:
     """Write what one wave did. Sequential steps cost three rows here: the settled step, the next one, the run.
 
     Args:
@@ -145,10 +145,17 @@ def commit_wave(
         dropped: ids of steps that a restart kept and that the handler did not ask for again before it ended.
 
     Returns:
-        jobs of the withdrawn steps, for the app to cancel.
+        `jobs`, those of the withdrawn steps, for the app to cancel. `is_ended`: an inline step of the wave has ended or
+        deleted the run, which stands; nothing else was written, and the jobs are all that the wave has made.
     """
-    run = get_run(ctx, workflowId)
-    assert (run["epoch"], run["wave"]) == (epoch, wave), "the run changed inside its own wave"
+    run = find_run(ctx, workflowId)
+    if run is None or run["epoch"] != epoch:
+        if run is None:
+            cancel_children(ctx, [step for step in started if "child" in step])
+        else:
+            release_attached(ctx, run, started, is_over=True)
+        return {"is_ended": True, "jobs": [step["job"] for step in started if "job" in step]}
+    assert run["wave"] == wave, "the run changed inside its own wave"
     workflow_id = run["_id"]
     logs = LogKeeper(ctx, run)
     bytes_max = step_value_bytes_max(run["journal_bytes"])
@@ -222,7 +229,7 @@ def commit_wave(
     delete_attached(ctx, deleted)
     if "result" in changes:
         tell_parent(ctx, run, changes["result"])
-    return jobs
+    return {"is_ended": False, "jobs": jobs}
 
 
 def _replace_kept(ctx: MutationCtx, row: dict[str, Any], fields: dict[str, Any]) -> None:

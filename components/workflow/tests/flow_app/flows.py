@@ -410,3 +410,73 @@ async def asks_a_component(step: Step) -> float:
     """A step may be a function of a component: here one that lists runs."""
     page = await step.run_query(components.workflow.runs.list_runs, {"name": "flows:none"})
     return float(len(page["page"]))
+
+
+class Untellable(Exception):
+    """Neither its text nor its data can be had."""
+
+    @property
+    def data(self) -> Any:
+        raise RuntimeError("no data")
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+ODD_ERRORS: dict[str, BaseException] = {
+    "untellable": Untellable(),
+    "surrogate": ValueError("\ud800"),
+    "interrupt": KeyboardInterrupt(),
+    "exit": SystemExit(3),
+    "generator exit": GeneratorExit(),
+    "base": BaseException("base"),
+    "group": BaseExceptionGroup("both", [KeyboardInterrupt(), ValueError()]),
+}
+
+
+@internal_mutation
+def raise_odd(ctx: MutationCtx, odd: str) -> None:
+    raise ODD_ERRORS[odd]
+
+
+@workflow.define
+async def raises_odd(step: Step, odd: str, place: str) -> str:
+    if place == "handler":
+        await step.run_mutation(internal.work.add, {"name": "odd"})
+        raise ODD_ERRORS[odd]
+    try:
+        await step.run_mutation(internal.flows.raise_odd, {"odd": odd}, inline=place == "inline")
+    except StepFailed as error:
+        return str(error)
+    return "nothing was raised"
+
+
+@internal_mutation
+def raise_odd_at_end(ctx: MutationCtx, workflowId: str, result: Any, context: str) -> None:  # noqa: N803
+    raise ODD_ERRORS[context]
+
+
+@mutation
+def start_with_odd_callback(ctx: MutationCtx, odd: str) -> str:
+    run: str = workflow.start(
+        ctx, internal.flows.sums, {"amounts": [1]}, on_complete=internal.flows.raise_odd_at_end, context=odd
+    )
+    return run
+
+
+@internal_mutation
+def end_run(ctx: MutationCtx, run: str, deletes: bool) -> None:
+    if deletes:
+        workflow.cleanup(ctx, run, force=True)
+    else:
+        workflow.cancel(ctx, run)
+
+
+@workflow.define
+async def ends_itself_inline(step: Step, deletes: bool) -> None:
+    """From an inline step, beside steps that begin in the same wave."""
+    asyncio.create_task(step.run_mutation(internal.work.add, {"name": "beside"}))  # noqa: RUF006
+    asyncio.create_task(step.run_workflow(internal.flows.sums, {"amounts": [1]}))  # noqa: RUF006
+    await asyncio.sleep(0)
+    await step.run_mutation(internal.flows.end_run, {"run": step.workflow_id, "deletes": deletes}, inline=True)
+    await step.run_mutation(internal.work.add, {"name": "after"})
