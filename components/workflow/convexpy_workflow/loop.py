@@ -111,7 +111,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
                 if not self._ready or until():
                     return
                 handle = self._ready.popleft()
-                # What `sys.exit()` raises in user code is recorded in its task, like any other exception; it does not end us.
+                # What `sys.exit()` raises in user code is recorded in its task like any other exception: we go on.
                 with suppress(SystemExit, KeyboardInterrupt):
                     handle._run()
         raise DeadlockError(DRAIN_CALLBACKS_MAX)
