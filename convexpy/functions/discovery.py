@@ -59,6 +59,8 @@ def discover(package: str, folder: Path, others: frozenset[Path] = frozenset()) 
         registered: set[Function] = set()
         for name, value in vars(module).items():
             if isinstance(value, Function) and value.module == module.__name__:
+                if not f"{path}{name}".isascii():
+                    _refuse_path(path, name, value, file)
                 if value not in registered:
                     value.path = f"{path}:{name}"  # of several names of one function the first is its own
                     registered.add(value)
@@ -85,6 +87,15 @@ def _refuse_functions(package: ModuleType, file: Path) -> None:
                 f"beside that, such as messages.py: there it is messages:{name}.",
                 *(place if place[0] == str(file) else (str(file), None)),
             )
+
+
+def _refuse_path(path: str, name: str, function: Function, file: Path) -> None:
+    place = place_of(function.handler)
+    raise DefinitionError(
+        f"Nobody could call {path}:{name}: paths of functions are ASCII letters, digits and underscores. Rename the "
+        f"{'module' if name.isascii() else 'function'}.",
+        *(place if place[0] == str(file) else (str(file), None)),
+    )
 
 
 def _module_files(folder: Path, others: frozenset[Path]) -> Iterator[Path]:

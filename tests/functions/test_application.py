@@ -196,6 +196,21 @@ def test_modules_named_like_standard_ones_shadow_nothing(load: Load, tmp_path: P
     assert "sample_app" not in str(importlib.import_module("queue").__file__)
 
 
+@pytest.mark.parametrize(
+    ("file", "source", "text"),
+    [
+        ("größe.py", LISTED, r"Nobody could call größe:listed: .* Rename the module\."),
+        ("users.py", LISTED.replace("listed", "größe"), r"Nobody could call users:größe: .* Rename the function\."),
+    ],
+)
+def test_functions_that_no_path_can_name_are_refused(
+    load: Load, tmp_path: Path, file: str, source: str, text: str
+) -> None:
+    with pytest.raises(DefinitionError, match=text) as caught:
+        load({file: source})
+    assert (caught.value.file, caught.value.line) == (str(tmp_path / "sample_app" / file), 2)
+
+
 def test_too_many_modules_are_refused(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "MODULES_MAX", 2)
 
