@@ -251,6 +251,11 @@ class SyncState:
                 self._respond(commit_ts, response)
 
     @property
+    def is_mutating(self) -> bool:
+        """Whether the client waits for the answer to a mutation that has begun."""
+        return self._is_mutating
+
+    @property
     def expires_ns(self) -> int | None:
         """When the client's token expires; `expire` is to be called then."""
         return self._caller.expires_ns

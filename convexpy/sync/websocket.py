@@ -8,7 +8,6 @@ mutation commits does not depend on who still listens.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 from asyncio import Task, TimerHandle
 from collections.abc import Coroutine
@@ -21,12 +20,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDiscon
 
 from convexpy.environment import Environment
 from convexpy.errors import AuthProviderUnavailable, Conflict, Overloaded, Unauthenticated, WorkerLost
-from convexpy.limits import AUTH_EXPIRY_LOOK_SECONDS_MAX, CLOSE_SECONDS_MAX, FLUSHES_PER_STEP, PING_SECONDS
+from convexpy.limits import AUTH_EXPIRY_LOOK_SECONDS_MAX, CLOSE_SECONDS_MAX, PING_SECONDS
 from convexpy.runtime.client_version import ClientVersionError, client_version
 from convexpy.runtime.identity import Authenticator
 from convexpy.runtime.interface import Backend
 from convexpy.sync import messages
 from convexpy.sync.effects import INTERNAL_ERROR, Close, RunAction, RunMutation, RunTogether, VerifyToken
+from convexpy.sync.flushing import Flusher
 from convexpy.sync.state import SyncState
 from convexpy.sync.transport import transport_of
 
@@ -41,8 +41,7 @@ class SyncEndpoint:
         self.authenticator = authenticator
         self.environment = environment
         self._calls: set[Task[None]] = set()  # asyncio itself keeps no strong reference
-        self._to_flush: dict[_Connection, None] = {}
-        self._is_flush_due = False
+        self.flusher = Flusher()
 
     def routes(self) -> list[WebSocketRoute]:
         return [
@@ -72,24 +71,6 @@ class SyncEndpoint:
         task.add_done_callback(self._calls.discard)
         return task
 
-    def flush_soon(self, connection: _Connection) -> None:
-        """Have a connection send what has become due, after the present step of the loop and all that it has woken."""
-        self._to_flush[connection] = None
-        if not self._is_flush_due:
-            self._is_flush_due = True
-            loop = asyncio.get_running_loop()
-            # A mutation whose commit led here is answered in the next step; what it wrote is shown after that.
-            loop.call_soon(loop.call_soon, self._flush)
-
-    def _flush(self) -> None:
-        """Some connections a step: what comes in meanwhile is not to wait for all of a thousand."""
-        for connection in list(itertools.islice(self._to_flush, FLUSHES_PER_STEP)):
-            del self._to_flush[connection]
-            connection.flush()
-        self._is_flush_due = bool(self._to_flush)
-        if self._is_flush_due:
-            asyncio.get_running_loop().call_soon(self._flush)
-
 
 class _Connection:
     def __init__(self, endpoint: SyncEndpoint, websocket: WebSocket, *, takes_chunks: bool) -> None:
@@ -103,7 +84,10 @@ class _Connection:
         self._writer: Task[None] | None = None
         self._has_closed = False
         self._state = SyncState(
-            endpoint.backend, endpoint.authenticator, lambda: endpoint.flush_soon(self), takes_chunks=takes_chunks
+            endpoint.backend,
+            endpoint.authenticator,
+            lambda: endpoint.flusher.note_change(self),
+            takes_chunks=takes_chunks,
         )
         self._sent_at = self._loop.time()
         self._ping_timer: TimerHandle = self._loop.call_later(PING_SECONDS, self._ping)
@@ -144,6 +128,11 @@ class _Connection:
             except Exception as error:
                 self._fail(error)
 
+    @property
+    def awaits_answer(self) -> bool:
+        """See `flushing.Sender`."""
+        return self._state.is_mutating
+
     def flush(self) -> None:
         """Send what is due; if the socket is full, or to be closed, a task does the rest."""
         if self._writer is not None or self._has_closed:
@@ -180,7 +169,8 @@ class _Connection:
 
     def _advance(self) -> None:
         try:
-            self._state.advance(self._now_ns())
+            if not self._endpoint.flusher.is_early(self):
+                self._state.advance(self._now_ns())
             self._start_effects()
         except Exception as error:
             self._fail(error)
@@ -222,6 +212,7 @@ class _Connection:
     async def _mutate(self, effect: RunMutation) -> None:
         outcome = await self._backend.mutation(effect.request, effect.session)
         self._state.mutation_ended(effect.request_id, outcome)
+        self._endpoint.flusher.note_answer(self)
 
     async def _act(self, effect: RunAction) -> None:
         outcome = await self._backend.action(effect.request)
