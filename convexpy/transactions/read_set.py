@@ -24,25 +24,26 @@ class ReadRange:
 class ReadSet:
     """Keys and ranges read so far. Reads are added, never taken back, not even by a rollback."""
 
-    __slots__ = ("_points", "_ranges", "_tables")
+    __slots__ = ("_points", "_ranges", "_uncounted", "_uncounted_ranges")
 
     def __init__(self) -> None:
         self._points: set[bytes] = set()
         self._ranges: list[ReadRange] = []
-        self._tables: set[bytes] = set()
+        self._uncounted_ranges: list[ReadRange] = []
+        self._uncounted: set[bytes] = set()
 
-    def add_table(self, key: bytes) -> None:
-        """Record that a table was used, whose catalog row is at `key`; no limit counts it."""
-        self._tables.add(key)
+    def add_uncounted(self, key: bytes) -> None:
+        """Record what no limit counts: rows of the platform, and the places of documents that are written."""
+        self._uncounted.add(key)
 
     def add_point(self, key: bytes) -> None:
         """Record that the document at `key` was looked at, whether or not it was there."""
         self._points.add(key)
 
-    def open_range(self, start: bytes, end: bytes) -> ReadRange:
+    def open_range(self, start: bytes, end: bytes, *, is_counted: bool = True) -> ReadRange:
         """Record a half-open range; the caller moves its bounds while it consumes rows."""
         read = ReadRange(start, end)
-        self._ranges.append(read)
+        (self._ranges if is_counted else self._uncounted_ranges).append(read)
         return read
 
     @property
@@ -52,21 +53,23 @@ class ReadSet:
 
     def merged(self) -> Reads:
         """The whole set, ranges disjoint and in key order."""
-        ranges = [(start, end) for start, end in self._disjoint() if start < end]
-        return Reads([*self._points, *(self._tables - self._points)], ranges)
-
-    def _disjoint(self) -> list[tuple[bytes, bytes]]:
-        """Ranges that neither overlap nor touch, those among them that nothing was read of yet."""
-        ranges: list[tuple[bytes, bytes]] = []
-        for start, end in sorted((read.start, read.end) for read in self._ranges):
-            if ranges and start <= ranges[-1][1]:
-                if end > ranges[-1][1]:
-                    ranges[-1] = (ranges[-1][0], end)
-            else:
-                ranges.append((start, end))
-        return ranges
+        every = _disjoint([*self._ranges, *self._uncounted_ranges])
+        ranges = [(start, end) for start, end in every if start < end]
+        return Reads([*self._points, *(self._uncounted - self._points)], ranges)
 
     @property
     def merged_count(self) -> int:
-        """Points and disjoint ranges, without tables. One that has just been opened counts."""
-        return len(self._points) + len(self._disjoint())
+        """Points and disjoint ranges, without what no limit counts. One that has just been opened counts."""
+        return len(self._points) + len(_disjoint(self._ranges))
+
+
+def _disjoint(reads: list[ReadRange]) -> list[tuple[bytes, bytes]]:
+    """Ranges that neither overlap nor touch, those among them that nothing was read of yet."""
+    ranges: list[tuple[bytes, bytes]] = []
+    for start, end in sorted((read.start, read.end) for read in reads):
+        if ranges and start <= ranges[-1][1]:
+            if end > ranges[-1][1]:
+                ranges[-1] = (ranges[-1][0], end)
+        else:
+            ranges.append((start, end))
+    return ranges

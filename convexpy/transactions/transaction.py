@@ -30,7 +30,7 @@ from convexpy.transactions.catalog_entries import IndexInfo, PendingSchema, Tabl
 from convexpy.transactions.commit_messages import CommitRequest, DocumentWrite, Reads
 from convexpy.transactions.index_keys import IndexBounds, cut_group_range, sort_key_of, stored_range
 from convexpy.transactions.past_snapshot import AnySnapshot
-from convexpy.transactions.read_set import ReadSet
+from convexpy.transactions.read_set import ReadRange, ReadSet
 from convexpy.transactions.system_tables import CATALOG_KEYSPACES, TABLES
 from convexpy.transactions.write_set import ABSENT, Version, WriteSet, version_of
 from convexpy.values import encode_id, new_internal_id, pack, unpack
@@ -81,8 +81,11 @@ class Transaction:
         """Read one document; an absent one is recorded as read too."""
         self._record_catalog_read(table)
         key = document_key(table.keyspace, internal_id)
-        self._reads.add_point(key)
-        self._check_range_count()
+        if table.is_system:
+            self._reads.add_uncounted(key)
+        else:
+            self._reads.add_point(key)
+            self._check_range_count()
         pending = self._writes.pending(key)
         if pending is not None:
             return self._read_packed(table, pending.current.packed)
@@ -145,7 +148,7 @@ class Transaction:
         begun = self._writes.writes_so_far
         own = self._writes.entries_between(index.keyspace, start, end)
         stored = self._snapshot.index_keys(start, end, descending)
-        read = self._open_read(start, end, descending)
+        read = self._open_read(table, start, end, descending)
         group: list[bytes] = []
         for key in _merge(self._without_pending(stored, table, begun), own, descending):
             if group and key[:-ID_BYTES] != group[0][:-ID_BYTES]:
@@ -172,7 +175,7 @@ class Transaction:
         begun = self._writes.writes_so_far
         own = self._writes.documents_between(first, last)
         stored = (key for key, _ in self._snapshot.document_entries(first, last, descending))
-        read = self._open_read(first, last, descending)
+        read = self._open_read(table, first, last, descending)
         for key in _merge(self._without_pending(stored, table, begun), own, descending):
             _consume(read, key, descending)
             document = self._document_of_entry(table, None, key)
@@ -180,9 +183,11 @@ class Transaction:
                 yield document
         read.start, read.end = first, last
 
-    def _open_read(self, start: bytes, end: bytes, descending: bool) -> Any:
-        read = self._reads.open_range(end, end) if descending else self._reads.open_range(start, start)
-        self._check_range_count()
+    def _open_read(self, table: TableInfo, start: bytes, end: bytes, descending: bool) -> ReadRange:
+        begin = end if descending else start
+        read = self._reads.open_range(begin, begin, is_counted=not table.is_system)
+        if not table.is_system:
+            self._check_range_count()
         return read
 
     def _without_pending(self, keys: Iterator[bytes], table: TableInfo, begun: int) -> Iterator[bytes]:
@@ -282,14 +287,14 @@ class Transaction:
     def _record_catalog_read(self, table: TableInfo) -> None:
         # A change of its schema or indexes, and its deletion, touch this row, so they conflict with whoever uses it.
         if not table.is_system and (table.namespace, table.name) not in self.new_tables:
-            self._reads.add_table(TABLES.prefix + table.row_id)
+            self._reads.add_uncounted(TABLES.prefix + table.row_id)
 
     def _stored_version(self, table: TableInfo, internal_id: bytes, fields: Document | None = None) -> Version:
         key = document_key(table.keyspace, internal_id)
         pending = self._writes.pending(key)
         if pending is not None:
             return pending.stored
-        self._reads.add_point(key)  # an id taken by another commit meanwhile is a conflict
+        self._reads.add_uncounted(key)  # an id taken by another commit meanwhile is a conflict
         raw = self._snapshot.document(key)
         if raw is None:
             return ABSENT

@@ -147,6 +147,20 @@ def test_tables(calls_application: Application) -> None:
         assert backend.run(lambda ctx: ctx.db.insert("second", {})), "those that there are can be written"
 
 
+def test_writes_and_rows_of_the_platform_are_not_counted_as_reads(calls_application: Application) -> None:
+    """Their places are in the read set, since another commit may take them, but nobody has looked there."""
+    with TestBackend(calls_application, limits={"ranges_read": 3}) as backend:
+
+        def work(ctx: Any) -> int:
+            ids = [ctx.db.insert("notes", {"name": "x"}) for _ in range(10)]
+            assert ctx.db.get(ids[0]) is not None
+            used: int = ctx.meta.transaction_metrics()["databaseQueries"]["used"]
+            return used
+
+        backend.run(lambda ctx: write_notes(ctx))
+        assert backend.run(work) == 1
+
+
 def test_rows_of_the_platform_are_not_charged_to_functions(calls_application: Application) -> None:
     """Scheduled functions have a bound of their own, and a new table is a row of the catalog."""
     with TestBackend(calls_application, limits={"documents_written": 1, "bytes_written": 200}) as backend:

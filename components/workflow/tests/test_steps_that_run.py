@@ -201,8 +201,9 @@ def test_many_steps_start_in_one_wave(deployment: FlowDeployment) -> None:
     assert deployment.result("floods", {"count": 500}) == "500 ran; no errors"
 
 
-def test_more_steps_than_one_wave_can_start_are_a_clear_error(deployment: FlowDeployment) -> None:
-    result = deployment.result("floods", {"count": 1_001})
+@pytest.mark.parametrize("count", [1_001, 4_500])
+def test_more_steps_than_one_wave_can_start_are_a_clear_error(deployment: FlowDeployment, count: int) -> None:
+    result = deployment.result("floods", {"count": count})
     assert result.startswith("999 ran; Step 999 (work:echo_mutation) failed: Too many steps at once: ")
     assert "Await some of them before you start more" in result
 
