@@ -31,7 +31,7 @@ format: $(BIN)/.installed
 bench: $(BIN)/.installed
 	$(BIN)/python -m benchmarks
 
-## What `python -m benchmarks peers` measures beside ours, in an environment of its own.
+## What `python -m benchmarks backend_peers workflow_peers` measures beside ours, in an environment of its own.
 peers: $(PEERS)
 
 ## Kill the server again and again while workflows run. SOAK_SECONDS=600 for longer.
@@ -46,7 +46,7 @@ $(BIN)/.installed: pyproject.toml components/workflow/pyproject.toml
 $(PEERS): benchmarks/peers/requirements.txt benchmarks/peers/package.json
 	test -x benchmarks/peers/.venv/bin/python || $(PYTHON) -m venv benchmarks/peers/.venv
 	benchmarks/peers/.venv/bin/pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
-	cd benchmarks/peers && npm install --no-audit --no-fund --no-package-lock
+	cd benchmarks/peers && npm install --no-audit --no-fund --no-package-lock --ignore-scripts
 	touch $@
 
 $(CLIENTS): tests/clients/package.json tests/clients/package-lock.json

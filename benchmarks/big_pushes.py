@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-from benchmarks.common import RUNS, Figure, free_port_pair, percentile, run, scratch_folder, server_process
+from benchmarks.common import RUNS, Figure, percentile, run, scratch_folder, started
 from benchmarks.sync_client import SyncClient, connect
 
 DOCUMENTS = int(os.environ.get("BENCH_DOCUMENTS", "200000"))
@@ -66,8 +63,8 @@ async def _one_run(folder: Path) -> tuple[Latencies, dict[str, float]]:
     project = folder / "notes_app"
     project.mkdir(parents=True)
     _write(project, "first", WIDE, "")
-    async with _dev_server(project, folder / "data") as url:
-        filler, writer, watcher = await connect(url, 3)
+    with started("dev", project, folder / "data") as server:
+        filler, writer, watcher = await connect(server.url, 3)
         for first in range(0, DOCUMENTS, DOCUMENTS_PER_MUTATION):
             await filler.mutation("notes:add", {"count": DOCUMENTS_PER_MUTATION, "first": first})
         quiet = asyncio.get_running_loop().create_future()
@@ -104,12 +101,3 @@ def _write(project: Path, version: str, author: str, indexes: str) -> None:
         draft = project / f"{name}.draft"
         draft.write_text(text)
         draft.replace(project / name)
-
-
-@asynccontextmanager
-async def _dev_server(project: Path, data: Path) -> AsyncIterator[str]:
-    port = free_port_pair()
-    command = [str(Path(sys.executable).with_name("convexpy")), "dev", str(project)]
-    options = ["--port", str(port), "--site-port", str(port + 1), "--data", str(data)]
-    with server_process([*command, *options], "convexpy is serving"):
-        yield f"http://127.0.0.1:{port}"

@@ -23,7 +23,7 @@ import uvloop
 T = TypeVar("T")
 
 APP = Path(__file__).parent / "app"
-RUNS = int(os.environ.get("BENCH_RUNS", "3"))
+RUNS = int(os.environ.get("BENCH_RUNS", "5"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "2"))
 START_SECONDS_MAX = 60
 MEASURE_SECONDS_MAX = 600
@@ -89,19 +89,20 @@ def busy_percent(seconds: float = 1.0) -> float:
     return 100 * (busy_after - busy_before) / max(1, all_after - all_before)
 
 
-def free_port_pair() -> int:
-    """A port whose successor is free as well."""
-    for port in range(23_210, 24_210, 2):
-        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError):
-            first.bind(("127.0.0.1", port))
-            second.bind(("127.0.0.1", port + 1))
-            return port
-    raise RuntimeError("no two neighbouring ports between 23210 and 24209 are free")
+def free_ports(count: int) -> range:
+    """So many neighbouring ports that nobody listens on."""
+    for first in range(23_210, 24_210, count):
+        with contextlib.ExitStack() as sockets, contextlib.suppress(OSError):
+            ports = range(first, first + count)
+            for port in ports:
+                sockets.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return ports
+    raise RuntimeError(f"no {count} neighbouring ports between 23210 and 24209 are free")
 
 
-def run(measure: Coroutine[Any, Any, T]) -> T:
+def run(measure: Coroutine[Any, Any, T], seconds_max: float = MEASURE_SECONDS_MAX) -> T:
     """Run a measure in a loop of its own; one that hangs becomes a TimeoutError."""
-    return uvloop.run(asyncio.wait_for(measure, MEASURE_SECONDS_MAX))
+    return uvloop.run(asyncio.wait_for(measure, seconds_max))
 
 
 @contextlib.contextmanager
@@ -147,17 +148,25 @@ class Server:
 
 
 @contextlib.contextmanager
-def convexpy_server(data: Path) -> Iterator[str]:
+def convexpy_server(data: Path, *options: str) -> Iterator[str]:
     """`convexpy serve` on the benchmark app, durable as it is by default; gives its address."""
-    with convexpy_processes(data) as server:
+    with convexpy_processes(data, *options) as server:
         yield server.url
 
 
 @contextlib.contextmanager
-def convexpy_processes(data: Path) -> Iterator[Server]:
+def convexpy_processes(data: Path, *options: str) -> Iterator[Server]:
     """The same, for those who measure the processes themselves."""
-    port = free_port_pair()
-    command = [str(Path(sys.executable).with_name("convexpy")), "serve", str(APP)]
-    options = ["--port", str(port), "--site-port", str(port + 1), "--data", str(data)]
-    with server_process([*command, *options], "convexpy is serving") as pid:
+    with started("serve", APP, data, *options) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def started(command: str, project: Path, data: Path, *options: str) -> Iterator[Server]:
+    """`convexpy dev` or `convexpy serve` on a project's folder."""
+    port, site_port = free_ports(2)
+    line = [str(Path(sys.executable).with_name("convexpy")), command, str(project), *options]
+    with server_process(
+        [*line, "--port", str(port), "--site-port", str(site_port), "--data", str(data)], "convexpy is serving"
+    ) as pid:
         yield Server(f"http://127.0.0.1:{port}", pid)

@@ -1,54 +1,52 @@
 """What does a read cost among a million documents (`BENCH_DOCUMENTS`) beside ten thousand?
 
-The queries run as workers run them, each on a snapshot of its own, in this process: what lies between a client and a
-worker does not grow with documents. Both sizes take turns, and the documents asked for are picked at random.
+A server writes them, as clients ask it to. The queries then run as its workers run them, each on a snapshot of its own,
+in this process: what lies between a client and a worker does not grow with documents. Both sizes take turns, and the
+documents asked for are picked at random.
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 
-from benchmarks.common import APP, RUNS, Figure, percentile
+from benchmarks.common import APP, RUNS, Figure, convexpy_server, percentile, run, scratch_folder
+from benchmarks.sync_client import SyncClient, connect
+from convexpy.functions import guard
 from convexpy.functions.application import load_application
 from convexpy.runtime.execute import execute
 from convexpy.runtime.generation import Generation
 from convexpy.runtime.messages import Call
-from convexpy.testing import TestBackend
+from convexpy.storage.lmdb_store import LmdbStore
 
 FEW = 10_000
 MANY = int(os.environ.get("BENCH_DOCUMENTS", "1000000"))
-DOCUMENTS_PER_MUTATION = 10_000
+DOCUMENTS_PER_MUTATION = 2_500
+WRITERS = 4
+FILL_SECONDS_MAX = 7_200
 READS = 2_000
 
 Read = Callable[[], float]  # one read of a random document; its microseconds
 
 
 class Notes:
-    """A deployment with so many documents."""
+    """A folder with so many documents, open for reading."""
 
-    def __init__(self, count: int) -> None:
-        self._application = load_application(APP)
-        self._backend = TestBackend(self._application, limits={"timeout_seconds": 60})
+    def __init__(self, store: LmdbStore, ids: list[str], count: int) -> None:
+        self._store = store
+        self._generation = Generation(1, load_application(APP))
+        self._ids = ids
         self._count = count
         self._chance = random.Random(count)
-        self._ids: list[str] = []
         self._numbers = itertools.count()
-
-    def __enter__(self) -> Notes:
-        self._backend.__enter__()
-        for first in range(0, self._count, DOCUMENTS_PER_MUTATION):
-            self._ids += self._backend.mutation("notes:fill", {"first": first, "count": DOCUMENTS_PER_MUTATION})
-        self._generation = Generation(self._backend.runtime.generation, self._application)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._backend.__exit__(None, None, None)
 
     def point(self) -> float:
         """Read one document by its id."""
@@ -58,10 +56,14 @@ class Notes:
         """Read twenty documents from somewhere in the index."""
         return self._run("notes:since", {"seconds": self._chance.randrange(self._count - 20)})
 
+    def gigabytes(self) -> float:
+        """Size of the database with its log."""
+        return self._store.sizes()["file"] / 1e9
+
     def _run(self, path: str, args: dict[str, object]) -> float:
         call = Call(id=next(self._numbers), kind="query", component="", path=path, args=msgspec.json.encode(args))
         began = time.perf_counter()
-        with self._backend.store.snapshot() as snapshot:
+        with self._store.snapshot() as snapshot:
             reply = execute(call, snapshot, self._generation)
         taken = time.perf_counter() - began
         if not reply.is_ok:
@@ -71,13 +73,46 @@ class Notes:
 
 def measure() -> list[Figure]:
     """A point read and a range of twenty rows, at both sizes."""
+    guard.install()
     figures = []
-    with Notes(FEW) as few, Notes(MANY) as many:
+    with _notes(FEW) as few, _notes(MANY) as many:
         for what, read in (("point read", Notes.point), ("range of 20 rows", Notes.range)):
             runs = [_both(lambda read=read: read(few), lambda read=read: read(many)) for _ in range(RUNS)]  # type: ignore[misc]
             beside = Figure(f"{what} among {FEW:,}", [run[0] for run in runs], "µs")
             figures.append(Figure(f"{what} among {MANY:,} documents, p50", [run[1] for run in runs], "µs", (beside,)))
+        figures.append(Figure(f"database of {MANY:,} documents, its log included", [many.gigabytes()], "GB"))
     return figures
+
+
+@contextmanager
+def _notes(count: int) -> Iterator[Notes]:
+    """Have a server write the documents, stop it, and open what it has left."""
+    with scratch_folder() as folder:
+        with convexpy_server(folder) as url:
+            ids = run(_fill(url, count), FILL_SECONDS_MAX)
+        store = LmdbStore(Path(folder), readonly=True)
+        try:
+            yield Notes(store, ids, count)
+        finally:
+            store.close()
+
+
+async def _fill(url: str, count: int) -> list[str]:
+    """Write them over several connections; gives some of their ids."""
+    clients = await connect(url, WRITERS)
+    firsts = iter(range(0, count, DOCUMENTS_PER_MUTATION))
+
+    async def write(client: SyncClient) -> list[str]:
+        ids: list[str] = []
+        for first in firsts:
+            done = await client.mutation("notes:fill", {"first": first, "count": DOCUMENTS_PER_MUTATION})
+            ids += done.value
+        return ids
+
+    found = await asyncio.gather(*map(write, clients))
+    for client in clients:
+        client.close()
+    return list(itertools.chain(*found))
 
 
 def _both(few: Read, many: Read) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from typing import Any
 import lmdb
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
-from benchmarks.common import RUNS, SECONDS, Figure, free_port_pair, percentile, run, scratch_folder, server_process
+from benchmarks.common import RUNS, SECONDS, Figure, free_ports, percentile, run, scratch_folder, server_process
 from benchmarks.raw_server import READY
 
 VALUE = os.urandom(200)
@@ -87,7 +87,7 @@ def broadcast(connections: int) -> Figure:
 
 
 def _with_server(measure: Callable[[int], Coroutine[Any, Any, list[float]]]) -> list[float]:
-    port = free_port_pair()
+    (port,) = free_ports(1)
     with server_process([sys.executable, "-m", "benchmarks.raw_server", str(port)], READY):
         return run(measure(port))
 

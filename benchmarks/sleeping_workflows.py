@@ -7,12 +7,11 @@ sleepers cost and not what starting them has left behind, and before it, with as
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from pathlib import Path
 
 from benchmarks.common import RUNS, Figure, Server, convexpy_processes, run, scratch_folder
-from benchmarks.idle import cpu_ticks, pss_kib
+from benchmarks.processes import busy_percent_of_core, memory_mib
 from benchmarks.sync_client import connect
 
 SLEEPERS = 10_000
@@ -26,14 +25,14 @@ def measure() -> list[Figure]:
     for _ in range(RUNS):
         with scratch_folder() as folder:
             with convexpy_processes(folder) as server:
-                empty.append(pss_kib(server.pid) / 1024)
+                empty.append(memory_mib(server.pid))
                 before = _disk_bytes(folder)
                 rates.append(run(_begin(server)))
-                started.append(pss_kib(server.pid) / 1024)
+                started.append(memory_mib(server.pid))
             disk.append((_disk_bytes(folder) - before) / SLEEPERS / 1024)
             with convexpy_processes(folder) as server:
                 busy.append(run(_rest(server)))
-                rested.append(pss_kib(server.pid) / 1024)
+                rested.append(memory_mib(server.pid))
     beside = [Figure("memory of a server without workflows", empty, "MiB")]
     return [
         Figure(f"memory after {SLEEPERS:,} workflows have gone to sleep", started, "MiB", beside),
@@ -57,9 +56,7 @@ async def _begin(server: Server) -> float:
 async def _rest(server: Server) -> float:
     """How busy the server's processes are while nothing is asked of them, in per cent of a core."""
     await asyncio.sleep(1)
-    ticks = cpu_ticks(server.pid)
-    await asyncio.sleep(REST_SECONDS)
-    return 100 * (cpu_ticks(server.pid) - ticks) / os.sysconf("SC_CLK_TCK") / REST_SECONDS
+    return await busy_percent_of_core(server.pid, REST_SECONDS)
 
 
 def _disk_bytes(folder: Path) -> int:

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RUNS, Figure, Server, convexpy_processes, run, scratch_folder
+from benchmarks.countdown import Countdown
+from benchmarks.load import BODY
+from benchmarks.processes import busy_ns
 from benchmarks.sync_client import SyncClient, connect
 from benchmarks.workflows import run_all
 
-BODY = "x" * 150
-ROLES = {
-    "cvx-committer": "committer",
-    "cvx-function": "function workers",
-}  # by the names that processes give themselves
+ROLES = ("server", "committer", "function workers")
 PUSHES = 50
 WORK_SHARE = float(os.environ.get("BENCH_WORK", "1"))
 
@@ -35,9 +32,9 @@ def measure() -> list[Figure]:
         runs = []
         with scratch_folder() as folder, convexpy_processes(folder) as server:
             runs = run(_cost(server, clients, work))
-        for role in ("server", *ROLES.values()):
-            figures.append(Figure(f"{name}: {role}", [each[role] for each in runs], "us"))
-        figures.append(Figure(f"{name}: all", [sum(each.values()) for each in runs], "us"))
+        for role in ROLES:
+            figures.append(Figure(f"{name}: {role}", [each[role] for each in runs], "µs"))
+        figures.append(Figure(f"{name}: all", [sum(each.values()) for each in runs], "µs"))
     return figures
 
 
@@ -49,23 +46,10 @@ async def _cost(server: Server, count: int, work: Work) -> list[dict[str, float]
         before = busy_ns(server.pid)
         operations = await work(clients)
         after = busy_ns(server.pid)
-        runs.append({role: (after[role] - before[role]) / operations / 1000 for role in after})
+        runs.append({role: (after[role] - before[role]) / operations / 1000 for role in ROLES})
     for client in clients:
         client.close()
     return runs
-
-
-def busy_ns(pid: int) -> Counter[str]:
-    """Nanoseconds that the processes of a server have run so far, by role."""
-    busy: Counter[str] = Counter({"server": 0, **dict.fromkeys(ROLES.values(), 0)})
-    pids = [pid]
-    for parent in pids:
-        for task in Path(f"/proc/{parent}/task").iterdir():
-            pids += [int(child) for child in (task / "children").read_text().split()]
-            role = "server" if parent == pid else ROLES.get((task / "comm").read_text().strip())
-            if role is not None:
-                busy[role] += int((task / "schedstat").read_text().split()[0])
-    return busy
 
 
 async def _mutations(clients: list[SyncClient]) -> int:
@@ -92,21 +76,18 @@ async def _pushes(clients: list[SyncClient]) -> int:
     """Write what all but the last client watch; each delivery is an operation."""
     *watchers, writer = clients
     writes = max(1, int(PUSHES * WORK_SHARE))
-    expected, missing, everyone = "", len(watchers), asyncio.get_running_loop().create_future()
+    expected, board = "", Countdown(len(watchers))
 
     def pushed(value: Any) -> None:
-        nonlocal missing
         if value == expected:
-            missing -= 1
-            if missing == 0:
-                everyone.set_result(None)
+            board.arrived()
 
     await writer.mutation("notes:publish", {"body": expected})
     queries = [watcher.subscribe("notes:published", {}, pushed) for watcher in watchers]
-    await everyone
+    await board.last
     for number in range(writes):
-        expected, missing, everyone = f"{number} ".ljust(400, "x"), len(watchers), everyone.get_loop().create_future()
-        await asyncio.gather(writer.mutation("notes:publish", {"body": expected}), everyone)
+        expected, board = f"{number} ".ljust(400, "x"), Countdown(len(watchers))
+        await asyncio.gather(writer.mutation("notes:publish", {"body": expected}), board.last)
     for watcher, query in zip(watchers, queries, strict=True):
         watcher.unsubscribe(query)
     return writes * len(watchers)

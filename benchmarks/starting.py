@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import sys
 import time
 from pathlib import Path
 
-from benchmarks.common import RUNS, Figure, convexpy_processes, free_port_pair, run, scratch_folder, server_process
-from benchmarks.idle import cpu_ticks
+from benchmarks.common import RUNS, Figure, convexpy_processes, run, scratch_folder, started
+from benchmarks.processes import busy_percent_of_core
 from benchmarks.sync_client import connect
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "app"
@@ -56,13 +55,10 @@ def _example(folder: Path) -> tuple[float, list[float]]:
     """Seconds of a start, and of reloads of one file."""
     app = folder / "reading_room"
     shutil.copytree(EXAMPLE, app, ignore=shutil.ignore_patterns(".convexpy", "__pycache__", "vendor"))
-    port = free_port_pair()
-    command = [str(Path(sys.executable).with_name("convexpy")), "dev", str(app)]
-    options = ["--port", str(port), "--site-port", str(port + 1), "--data", str(folder / "data")]
     began = time.perf_counter()
-    with server_process([*command, *options], "convexpy is serving"):
-        started = time.perf_counter() - began
-        return started, run(_reloads(f"http://127.0.0.1:{port}", app / "benchmark.py"))
+    with started("dev", app, folder / "data") as server:
+        seconds = time.perf_counter() - began
+        return seconds, run(_reloads(server.url, app / "benchmark.py"))
 
 
 async def _reloads(url: str, module: Path) -> list[float]:
@@ -101,10 +97,8 @@ def _start_seconds(folder: Path, idle_seconds: float = 0.0) -> tuple[float, floa
     """Seconds from the command until it serves, and how busy it is for a while after that, in percent of a core."""
     began = time.perf_counter()
     with convexpy_processes(folder) as server:
-        started = time.perf_counter() - began
+        seconds = time.perf_counter() - began
         if not idle_seconds:
-            return started, 0.0
+            return seconds, 0.0
         time.sleep(1)  # what a start does afterwards is over
-        ticks = cpu_ticks(server.pid)
-        time.sleep(idle_seconds)
-        return started, 100 * (cpu_ticks(server.pid) - ticks) / os.sysconf("SC_CLK_TCK") / idle_seconds
+        return seconds, run(busy_percent_of_core(server.pid, idle_seconds))

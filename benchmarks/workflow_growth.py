@@ -14,7 +14,8 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.common import RUNS, Figure, convexpy_server, run, scratch_folder
-from benchmarks.sync_client import SyncClient, connect
+from benchmarks.sync_client import connect
+from benchmarks.workflows import completed
 from convexpy.storage.lmdb_store import LmdbStore
 
 STEPS = 1_000
@@ -29,7 +30,7 @@ def measure() -> list[Figure]:
             since = time.time_ns()
             with convexpy_server(folder) as url:
                 waiting = run(_begin(url, {"to get warm": 1, "short": 1, "long": STEPS}))
-            times = _step_times(folder, since)
+            times = step_times(folder, since)
             first.append(statistics.mean(times[:AT_ONCE]))
             last.append(statistics.mean(times[-AT_ONCE:]))
             with convexpy_server(folder) as url:
@@ -71,18 +72,12 @@ async def _go_on(url: str, workflow_id: str) -> float:
     await client.first("flows:state", {"workflow_id": workflow_id})
     began = time.perf_counter()
     await client.mutation("flows:go_on", {"workflow_id": workflow_id})
-    await _completed(client, workflow_id)
+    await completed(client, workflow_id)
     client.close()
     return (time.perf_counter() - began) * 1e3
 
 
-async def _completed(client: SyncClient, workflow_id: str) -> None:
-    kind = await client.first("flows:state", {"workflow_id": workflow_id}, lambda kind: kind != "inProgress")
-    if kind != "completed":
-        raise RuntimeError(f"the workflow ended as {kind}")
-
-
-def _step_times(folder: Path, since_ts: int) -> list[float]:
+def step_times(folder: Path, since_ts: int) -> list[float]:
     """Milliseconds between the commits of the longest chain of steps, read from the stopped server's log."""
     store = LmdbStore(folder, readonly=True)
     with store.snapshot() as snapshot:

@@ -1,36 +1,48 @@
 """How many workflows a second beside Restate and DBOS, in turns on the same machine?
 
 Each run measures ours, then each peer, so what else the machine does falls on all alike. All are durable at their
-defaults, all steps do nothing. `make peers` installs the peers; versions are in `benchmarks/peers`.
+defaults, all steps do nothing, and of all as many workflows run at once: whoever calls one waits for its end before the
+next. Ours is started and watched over the sync protocol, Restate's is one HTTP request, DBOS runs in its caller's own
+process. Restate's service is measured on both servers that its SDK names; the better one is what counts.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
-from pathlib import Path
+import sys
+import time
+from collections.abc import Awaitable, Callable
 
+from benchmarks import peer_servers
 from benchmarks.common import RUNS, Figure, convexpy_server, percentile, run, scratch_folder
-from benchmarks.workflows import KINDS, latency, throughput
+from benchmarks.http_client import HttpConnection, request
+from benchmarks.sync_client import SyncClient, connect
+from benchmarks.workflows import KINDS, completed
 
-PEERS = Path(__file__).parent / "peers"
-PYTHON = PEERS / ".venv" / "bin" / "python"
-RESTATE = PEERS / "node_modules" / "@restatedev" / "restate-server-linux-x64" / "bin" / "restate-server"
-SCRIPTS = {"Restate 1.7": ("restate_workflows.py", [str(RESTATE)]), "DBOS 3.4, SQLite": ("dbos_workflows.py", [])}
+AT_ONCE = 64
+COUNTS = {"one": 1_000, "ten": 300, "wide": 300}
+WARM = 100
+TIMED = 50
+HANDLERS = {"one": ("in_turn", 1), "ten": ("in_turn", 10), "wide": ("side_by_side", 10)}
+DBOS = "DBOS 3.4, SQLite"
 PEER_SECONDS_MAX = 300
 
 Found = dict[str, float]
+Call = Callable[[str], Awaitable[None]]  # runs one workflow of a kind to its end
 
 
 def measure() -> list[Figure]:
     """The three throughputs and the latency of ten steps, each beside the peers'."""
-    if not PYTHON.exists() or not RESTATE.exists():
-        raise SystemExit("The peers are not installed: run `make peers` first.")
-    runs: dict[str, list[Found]] = {"": [], **{name: [] for name in SCRIPTS}}
-    for _ in range(RUNS):
-        runs[""].append(_ours())
-        for name, (script, options) in SCRIPTS.items():
-            runs[name].append(_peer(script, options))
+    peer_servers.check_installed()
+    turns = {"": _ours, **{f"Restate 1.7 on {host}": _restate(host) for host in peer_servers.RESTATE_HOSTS}}
+    turns[DBOS] = _dbos
+    runs: dict[str, list[Found]] = {name: [] for name in turns}
+    for number in range(RUNS):
+        print(f"run {number + 1} of {RUNS} ...", file=sys.stderr, flush=True)
+        for name, turn in turns.items():
+            runs[name].append(turn())
     figures = []
     for kind, (label, steps, _) in KINDS.items():
         for unit, factor in (("workflows/s", 1), ("steps/s", steps)):
@@ -40,29 +52,87 @@ def measure() -> list[Figure]:
 
 
 def _beside(name: str, runs: dict[str, list[Found]], key: str, unit: str, factor: float) -> Figure:
-    peers = tuple(Figure(peer, [found[key] * factor for found in runs[peer]], unit) for peer in SCRIPTS)
-    return Figure(name, [found[key] * factor for found in runs[""]], unit, peers)
+    ours, *peers = (Figure(each, [found[key] * factor for found in runs[each]], unit) for each in runs)
+    return Figure(name, ours.runs, unit, peers)
+
+
+async def _figures(calls: list[Call]) -> Found:
+    """All figures of one system, by so many callers."""
+
+    async def rate(kind: str, count: int) -> float:
+        left = iter(range(count))
+
+        async def one_after_another(call: Call) -> None:
+            for _ in left:
+                await call(kind)
+
+        began = time.perf_counter()
+        await asyncio.gather(*map(one_after_another, calls))
+        return count / (time.perf_counter() - began)
+
+    await rate("one", WARM)
+    found = {kind: await rate(kind, count) for kind, count in COUNTS.items()}
+    times = []
+    for _ in range(TIMED):
+        began = time.perf_counter()
+        await calls[0]("ten")
+        times.append((time.perf_counter() - began) * 1e3)
+    return {**found, "ten_ms": percentile(times, 0.5)}
 
 
 def _ours() -> Found:
-    """One run of each kind on a fresh server."""
+    async def figures(url: str) -> Found:
+        clients = await connect(url, AT_ONCE)
+
+        def call(client: SyncClient) -> Call:
+            async def to_its_end(kind: str) -> None:
+                await completed(client, (await client.mutation("flows:begin", {"kind": kind})).value)
+
+            return to_its_end
+
+        found = await _figures([call(client) for client in clients])
+        for client in clients:
+            client.close()
+        return found
+
     with scratch_folder() as folder, convexpy_server(folder) as url:
-        found = {kind: run(throughput(url, kind, count, 1))[0] for kind, (_, _, count) in KINDS.items()}
-        (delays,) = run(latency(url, 1))
-    return {**found, "ten_ms": percentile(delays, 0.5)}
+        return run(figures(url))
 
 
-def _peer(script: str, options: list[str]) -> Found:
-    """One run of a peer's script."""
+def _restate(host: str) -> Callable[[], Found]:
+    async def figures(port: int) -> Found:
+        connections = [await HttpConnection.open(port) for _ in range(AT_ONCE)]
+        requests = {kind: request("POST", f"/bench/{name}", steps) for kind, (name, steps) in HANDLERS.items()}
+
+        def call(connection: HttpConnection) -> Call:
+            async def to_its_end(kind: str) -> None:
+                await connection.send(requests[kind])
+
+            return to_its_end
+
+        found = await _figures([call(connection) for connection in connections])
+        for connection in connections:
+            connection.close()
+        return found
+
+    def turn() -> Found:
+        with scratch_folder() as folder, peer_servers.restate(folder, host) as port:
+            return run(figures(port))
+
+    return turn
+
+
+def _dbos() -> Found:
+    script = peer_servers.PEERS / "dbos_workflows.py"
     with scratch_folder() as folder:
         done = subprocess.run(
-            [str(PYTHON), str(PEERS / script), str(folder), *options],
+            [str(peer_servers.BIN / "python"), str(script), str(folder)],
             capture_output=True,
             text=True,
             timeout=PEER_SECONDS_MAX,
             check=False,
         )
     if done.returncode:
-        raise RuntimeError(f"{script} failed: {done.stderr[-2000:]}")
+        raise RuntimeError(f"{script.name} failed: {done.stderr[-2000:]}")
     found: Found = json.loads(done.stdout.strip().splitlines()[-1])
     return found

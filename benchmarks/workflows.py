@@ -59,10 +59,15 @@ async def run_all(clients: list[SyncClient], kind: str, count: int) -> None:
         *(clients[number % len(clients)].mutation("flows:begin", {"kind": kind}) for number in range(count))
     )
     for begun in started:
-        await _completed(clients[0], begun.value)
+        await completed(clients[0], begun.value)
 
 
-async def _completed(client: SyncClient, workflow_id: str) -> None:
+async def completed(client: SyncClient, workflow_id: str) -> None:
+    """Wait for the end of a workflow.
+
+    Raises:
+        RuntimeError: it was no success.
+    """
     kind = await client.first("flows:state", {"workflow_id": workflow_id}, lambda kind: kind != "inProgress")
     if kind != "completed":
         raise RuntimeError(f"a workflow ended as {kind}")
@@ -76,7 +81,7 @@ async def latency(url: str, runs: int) -> list[list[float]]:
         delays = []
         for _ in range(TIMED):
             began = time.perf_counter()
-            await _completed(client, (await client.mutation("flows:begin", {"kind": "ten"})).value)
+            await completed(client, (await client.mutation("flows:begin", {"kind": "ten"})).value)
             delays.append((time.perf_counter() - began) * 1e3)
         found.append(delays)
     client.close()

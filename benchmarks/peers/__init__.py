@@ -1,1 +1,1 @@
-"""Other systems, each driven by a script that runs in their own environment and prints one JSON object of figures."""
+"""Other systems: what runs in their own environment, and is started from outside it."""
