@@ -168,6 +168,7 @@ BACKFILL_BYTES_PER_COMMIT = 4 * MIB  # of the documents that they are made from
 SWEPT_KEYS_PER_COMMIT = 200  # documents or entries of what was dropped
 SWEPT_BYTES_PER_COMMIT = 1 * MIB  # of documents; the log takes them up
 PROGRESS_REPORT_SECONDS = 5.0  # between lines about the same piece of work
+HURRIED_COMPLETIONS_PER_COMMIT = 500  # failing `on_complete`s that new code is given at once
 BEFORE_PUSH_SECONDS_MAX = 5.0  # that one component may go on looking at its data before the switch
 UPKEEP_RETRY_SECONDS = 30.0  # after an error of the database or the workers
 

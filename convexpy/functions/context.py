@@ -288,10 +288,12 @@ class ActionScheduler:
         lane: str | None = None,
         queue: str | None = None,
         completes_together: bool = False,
+        on_complete_failed: Any = None,
     ) -> Any:
         """See `Scheduler.run_after`; gives the id of the row."""
         due_ms = self._read_clock_ms() + delay_ms(delay)
-        return self._schedule(due_ms, function, args, on_complete, context, lane, queue, completes_together)
+        callbacks = (on_complete, on_complete_failed)
+        return self._schedule(due_ms, function, args, callbacks, context, lane, queue, completes_together)
 
     def run_at(
         self,
@@ -304,10 +306,12 @@ class ActionScheduler:
         lane: str | None = None,
         queue: str | None = None,
         completes_together: bool = False,
+        on_complete_failed: Any = None,
     ) -> Any:
         """See `Scheduler.run_at`; gives the id of the row."""
         due_ms = instant_ms(when, int(self._read_clock_ms()))
-        return self._schedule(due_ms, function, args, on_complete, context, lane, queue, completes_together)
+        callbacks = (on_complete, on_complete_failed)
+        return self._schedule(due_ms, function, args, callbacks, context, lane, queue, completes_together)
 
     def cancel(self, job_id: str) -> Any:
         """See `Scheduler.cancel`."""
@@ -318,7 +322,7 @@ class ActionScheduler:
         due_ms: float,
         function: Any,
         args: Args | None,
-        on_complete: Any,
+        callbacks: tuple[Any, Any],
         context: Any,
         lane: str | None,
         queue: str | None,
@@ -327,7 +331,8 @@ class ActionScheduler:
         payload = {
             "due_ms": due_ms,
             "args": args or {},
-            "on_complete": on_complete,
+            "on_complete": callbacks[0],
+            "on_complete_failed": callbacks[1],
             "context": context,
             "lane": lane,
             "queue": queue,

@@ -4,9 +4,10 @@ A row is written by the transaction that schedules, so it commits with it or not
 
 Row: `namespace` (of who scheduled), `target` {namespace, path}, `name`, `args` [object], `scheduledTime` ms, `state`,
 `pending_queue` (only while pending: which queue's index range it waits in), and, beyond Convex, `on_complete`
-{namespace, path, context, is_together}, `lane`, `is_action`, `running` (an action that has begun), `retry` (a
-completion that is owed: attempts so far and the last error). A row with `on_complete` is deleted by the commit that
-completes it.
+{namespace, path, context, is_together, on_failure}, `lane`, `is_action`, `running` (an action that has begun), `retry`
+(a completion that is owed: attempts so far and the last error), with it `is_failing` once there was one,
+`hurried` (the push whose code has had it at once) and `on_failure` {namespace, path}. A row with `on_complete` is
+deleted by the commit that completes it.
 """
 
 from __future__ import annotations
@@ -83,6 +84,7 @@ class Scheduler:
         lane: str | None = None,
         queue: str | None = None,
         completes_together: bool = False,
+        on_complete_failed: Any = None,
     ) -> str:
         """Run a mutation or action `delay` from now (seconds or timedelta); 0 is right after this commit.
 
@@ -95,12 +97,16 @@ class Scheduler:
             completes_together: mutations of one lane that are due at once may run in one transaction, each with bounds
                 of its own, and then `on_complete` gets `completions` once: a list of `{context, outcome, job_id}` in
                 the order in which they ran. One alone is delivered as ever; so is each, if the common call raises.
+            on_complete_failed: an (internal) mutation that hears of it each time `on_complete` has failed, for it is
+                tried again until it succeeds: called with `context`, `job_id`, `error` (text), `attempts` so far and
+                `nextAt` (epoch ms), in the commit that writes when that is. What it raises is logged and dropped.
 
         Returns:
             The id of the row in `_scheduled_functions`.
         """
         due_ms = self._host.now_ms + delay_ms(delay)
-        return self._schedule(due_ms, function, args, on_complete, context, lane, queue, completes_together)
+        callbacks = (on_complete, on_complete_failed)
+        return self._schedule(due_ms, function, args, callbacks, context, lane, queue, completes_together)
 
     def run_at(
         self,
@@ -113,17 +119,19 @@ class Scheduler:
         lane: str | None = None,
         queue: str | None = None,
         completes_together: bool = False,
+        on_complete_failed: Any = None,
     ) -> str:
         """Like `run_after`, at an instant: an aware datetime or epoch seconds. One in the past is now."""
         due_ms = instant_ms(when, self._host.now_ms)
-        return self._schedule(due_ms, function, args, on_complete, context, lane, queue, completes_together)
+        callbacks = (on_complete, on_complete_failed)
+        return self._schedule(due_ms, function, args, callbacks, context, lane, queue, completes_together)
 
     def _schedule(
         self,
         due_ms: float,
         function: Any,
         args: dict[str, Any] | None,
-        on_complete: Any,
+        callbacks: tuple[Any, Any],
         context: Any,
         lane: str | None,
         queue: str | None,
@@ -154,14 +162,19 @@ class Scheduler:
                 f"Large arguments for scheduled function {target.path} (actual: {args_bytes} bytes, limit: "
                 f"{SCHEDULED_FUNCTION_ARGS_BYTES_WARN} bytes). Store large values in documents and pass their ids."
             )
-        callback = None if on_complete is None else host.resolve_target(on_complete, "call on completion")
-        if callback is not None and callback.is_action:
-            raise InvalidRequest(f"on_complete must be a mutation, but {callback.path} is an action.")
+        callback, on_failure = (
+            self._resolve_callback(reference, name)
+            for reference, name in zip(callbacks, ("on_complete", "on_complete_failed"), strict=True)
+        )
         row = new_row(host.namespace, target, arguments, due_ms, callback, context, lane, queue)
         if completes_together:
             if callback is None or lane is None:
                 raise InvalidRequest("completes_together=True needs on_complete and a lane: it is about their calls.")
             row["on_complete"]["is_together"] = True
+        if on_failure is not None:
+            if callback is None:
+                raise InvalidRequest("on_complete_failed=… needs on_complete=…: it is about that.")
+            row["on_complete"]["on_failure"] = {"namespace": on_failure.namespace, "path": on_failure.path}
         if _is_born_canceled(host):
             row.pop("pending_queue")
             row |= {"state": {"kind": "canceled"}, "completedTime": float(host.now_ms), "finished_ms": host.now_ms}
@@ -169,6 +182,14 @@ class Scheduler:
         job_id = host.transaction.insert(SCHEDULED_FUNCTIONS, row)
         host.note_job(job_id, row)
         return job_id
+
+    def _resolve_callback(self, reference: Any, name: str) -> Target | None:
+        if reference is None:
+            return None
+        target = self._host.resolve_target(reference, "call on completion")
+        if target.is_action:
+            raise InvalidRequest(f"{name} must be a mutation, but {target.path} is an action.")
+        return target
 
     def cancel(self, job_id: str) -> None:
         """Cancel a scheduled function. A pending one never runs; a running action runs on; a finished one stays.
@@ -265,6 +286,8 @@ def completion_row(row: Row, job_id: str, outcome: Row, now_ms: int) -> Row:
     target = Target(callback["namespace"], callback["path"], is_action=False)
     completion = new_row(row["namespace"], target, args, now_ms, None, None, None, None)
     completion["retry"] = {"attempt": 0}  # it is owed exactly once, so a failure is tried again
+    if "on_failure" in callback:
+        completion["on_failure"] = callback["on_failure"]
     if "lane" in row:
         completion["lane"] = row["lane"]
     return completion
@@ -272,7 +295,7 @@ def completion_row(row: Row, job_id: str, outcome: Row, now_ms: int) -> Row:
 
 def finished_row(row: Row, state: Row, now_ms: int) -> Row:
     """The row once its function has run, failed or been canceled."""
-    kept = {name: value for name, value in row.items() if name not in ("pending_queue", "running")}
+    kept = {name: value for name, value in row.items() if name not in ("pending_queue", "running", "is_failing")}
     return {**kept, "state": state, "completedTime": float(now_ms), "finished_ms": now_ms}
 
 

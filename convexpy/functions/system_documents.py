@@ -16,7 +16,7 @@ def scheduled_function_view(row: Document) -> Document:
     Beyond Convex `failing` {attempt, error}: an `on_complete` that raised and is tried again.
     """
     shown = {name: row[name] for name in _SCHEDULED_FIELDS if name in row}
-    if "error" in row.get("retry", {}):
+    if "error" in row.get("retry", {}) and row["state"]["kind"] == "pending":
         shown["failing"] = row["retry"]
     return shown
 

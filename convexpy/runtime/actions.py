@@ -259,14 +259,17 @@ class _Host:
         args = encode_json(payload["args"])
         if operation != "schedule":
             return _pack({"component": target.instance.path, "path": target.function.path, "args": args})
-        on_complete = payload["on_complete"]
+        callbacks = {
+            name: None if payload[name] is None else self._locate(payload[name]).handle
+            for name in ("on_complete", "on_complete_failed")
+        }
         return _pack(
             {
                 "component": caller,
                 "function": target.handle,
                 "args": args,
                 "due_ms": payload["due_ms"],
-                "on_complete": None if on_complete is None else self._locate(on_complete).handle,
+                **callbacks,
                 "context": encode_json(payload["context"]),
                 "lane": payload["lane"],
                 "completes_together": payload["completes_together"],

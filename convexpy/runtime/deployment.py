@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Protocol
 
 from convexpy.errors import ConvexpyError, InvalidRequest, PushSuperseded
-from convexpy.limits import BEFORE_PUSH_SECONDS_MAX
+from convexpy.limits import BEFORE_PUSH_SECONDS_MAX, HURRIED_COMPLETIONS_PER_COMMIT
 from convexpy.runtime.backend import RuntimeBackend
 from convexpy.runtime.http_routes import RouteTable
 from convexpy.runtime.interface import FunctionRequest
@@ -159,6 +159,7 @@ class Deployer:
         self._backend.http_routes = RouteTable(description)
         if self._on_switch is not None:
             self._on_switch(description)
+        await self._hurry_failing(push)
         for request in following:
             outcome = await self._backend.mutation(request)
             if not outcome.ok:
@@ -171,6 +172,15 @@ class Deployer:
             enabled_indexes=changes["enabled"],
             findings=findings,
         )
+
+    async def _hurry_failing(self, push: str) -> None:
+        """Let the new code have at once what the old one could not take."""
+        payload = {"push": push, "limit": HURRIED_COMPLETIONS_PER_COMMIT}
+        try:
+            while await self._backend.run_system("hurry_failing", payload) == HURRIED_COMPLETIONS_PER_COMMIT:
+                pass
+        except ConvexpyError as error:
+            self._report(f"Completions that failed are tried again when they are due, not now: {error}")
 
     async def _check(self, payload: dict[str, Any], number: int) -> None:
         """Check all documents of a table against its new schema."""

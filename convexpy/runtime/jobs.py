@@ -178,11 +178,12 @@ def complete(run: Run, internal_id: bytes, row: Row, outcome: Outcome, stored: R
         del run.jobs[marks[0] :]
         del run.canceled_jobs[marks[1] :]
         again = completion_row(row, row["_id"], outcome, run.now_ms + RETRY_FIRST_MS)
-        again["retry"] = {"attempt": 1, "error": failure_of(error).log_text()}
+        again |= {"retry": {"attempt": 1, "error": failure_of(error).log_text()}, "is_failing": True}
         run.sink.add(
             "ERROR", f"on_complete of {row['name']} failed, it will be tried again: {failure_of(error).message}"
         )
         run.jobs.append(job_hint(transaction.insert(SCHEDULED_FUNCTIONS, again), again))
+        _tell_of_failure(run, again)
     finally:
         transaction.is_unlimited = is_platforms
     transaction.delete(SCHEDULED_FUNCTIONS, internal_id, stored)
@@ -245,9 +246,31 @@ def _try_again_later(run: Run, internal_id: bytes, row: Row, outcome: Outcome) -
     attempt = row["retry"]["attempt"]
     delay_ms = min(RETRY_FIRST_MS * 2**attempt, RETRY_LAST_MS)
     due = float(run.now_ms + delay_ms)
-    again = {**row, "scheduledTime": due, "retry": {"attempt": attempt + 1, "error": outcome["error"]}}
+    retry = {"attempt": attempt + 1, "error": outcome["error"]}
+    again = {**row, "scheduledTime": due, "retry": retry, "is_failing": True}
     run.transaction.replace(SCHEDULED_FUNCTIONS, internal_id, again)
     run.jobs.append(job_hint(row["_id"], again))
+    _begin_part(run, row["_id"])
+    _tell_of_failure(run, again)
+
+
+def _tell_of_failure(run: Run, owed: Row) -> None:
+    """Let who scheduled a function know that its `on_complete` fails, and when it is tried again."""
+    if "on_failure" not in owed:
+        return
+    callback, completion, retry = owed["on_failure"], owed["args"][0], owed["retry"]
+    told = {name: completion[name] for name in ("context", "job_id")}
+    told |= {"error": retry["error"], "attempts": retry["attempt"], "nextAt": owed["scheduledTime"]}
+    savepoint = run.transaction.savepoint()
+    marks = len(run.jobs), len(run.canceled_jobs)
+    try:
+        located = run.resolver.in_namespace(callback["namespace"], callback["path"])
+        run.invoke(located, told, is_top=False)
+    except BaseException as error:
+        run.transaction.rollback(savepoint)
+        del run.jobs[marks[0] :]
+        del run.canceled_jobs[marks[1] :]
+        run.sink.add("ERROR", f"on_complete_failed of {owed['name']} failed: {failure_of(error).message}")
 
 
 def _failed_state(outcome: Outcome) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def schedule(run: Run, payload: Payload) -> str:
         payload["function"],
         decode_json(payload["args"]),
         on_complete=payload["on_complete"],
+        on_complete_failed=payload["on_complete_failed"],
         context=decode_json(payload["context"]),
         lane=payload["lane"],
         queue=payload["queue"],
@@ -118,6 +119,27 @@ def pending_queues(run: Run, payload: Payload) -> list[str]:
     return found
 
 
+def hurry_failing(run: Run, payload: Payload) -> int:
+    """Let completions that wait out a back-off be tried at once, as new code may be what they need.
+
+    Payload: `push`, the id of the push that has brought it; `limit`.
+
+    Returns:
+        how many these are; below the limit there are no more. None is hurried twice for one push.
+    """
+    index = SCHEDULED_FUNCTIONS.indexes["by_failing"]
+    waiting = IndexBounds(index_key([True, float(run.now_ms)]) + b"\xff", index_key([True]) + b"\xff")
+    rows = run.transaction.scan(SCHEDULED_FUNCTIONS, index, waiting)
+    hurried = _first((row for row in rows if row.get("hurried") != payload["push"]), payload["limit"])
+    for row in hurried:
+        # A new row: the scheduler may hold the old one in memory with the instant until which it was to wait.
+        run.transaction.delete(SCHEDULED_FUNCTIONS, decode_id(row["_id"])[1], row)
+        kept = {name: value for name, value in row.items() if name not in ("_id", "_creationTime")}
+        again = {**kept, "scheduledTime": float(run.now_ms), "hurried": payload["push"]}
+        run.jobs.append(job_hint(run.transaction.insert(SCHEDULED_FUNCTIONS, again), again))
+    return len(hurried)
+
+
 def queue_limits(run: Run, payload: Payload) -> dict[str, int]:
     """Limits of all named queues, by their key in the due index."""
     rows = run.transaction.scan(QUEUES, QUEUES.indexes["by_name"], IndexBounds())
@@ -177,6 +199,7 @@ SYSTEM_FUNCTIONS: dict[str, Callable[[Run, Any], Any]] = {
     "running_actions": running_actions,
     "due_rows": due_rows,
     "pending_queues": pending_queues,
+    "hurry_failing": hurry_failing,
     "queue_limits": queue_limits,
     "document_of_key": document_of_key,
     "forget": forget,

@@ -39,6 +39,7 @@ SCHEDULED_FUNCTIONS = _table(
     by_finished=["finished_ms"],
     by_running=["running"],
     by_creation_time=[],
+    by_failing=["is_failing", "scheduledTime"],
 )
 SESSION_REQUESTS = _table(5, "_session_requests", by_creation_time=[])
 QUEUES = _table(6, "_queues", by_name=["namespace", "name"])

@@ -52,6 +52,10 @@ def completions(jobs: TestBackend) -> list[Row]:
     return jobs.run(lambda ctx: ctx.db.query("completions").collect())
 
 
+def scheduled(jobs: TestBackend) -> list[Row]:
+    return jobs.run(lambda ctx: ctx.db.system.query("_scheduled_functions").collect())
+
+
 def runs_of(jobs: TestBackend, kind: str) -> int:
     return sum(call.kind == kind for call in jobs.calls)
 
@@ -543,6 +547,67 @@ def test_a_broken_completion_is_tried_again_until_it_is_mended(jobs: TestBackend
 
     assert [(row["context"], row["outcome"]["kind"]) for row in completions(jobs)] == [("c", "success")]
     assert events(jobs) == ["done"]
+
+
+def test_who_scheduled_hears_that_its_completion_fails(jobs: TestBackend) -> None:
+    """In the commit that writes the next attempt, so what it keeps of this is never behind."""
+    start = jobs.clock.now_ms()
+    broken = jobs.run(lambda ctx: ctx.db.insert("broken", {}))
+    callbacks = {"on_complete": internal.jobs.complete, "on_complete_failed": internal.jobs.note_failure}
+    job = say(jobs, 0, "done", **callbacks, context="c")
+    jobs.advance(2)
+
+    told = jobs.run(lambda ctx: ctx.db.query("failures").collect())
+    assert [(one["attempts"], one["nextAt"] - start) for one in told] == [(1, 500), (2, 1500), (3, 3500)]
+    assert {(one["context"], one["job_id"]) for one in told} == {("c", job)}
+    assert all("the completion is broken" in one["error"] and "in complete" not in one["error"] for one in told)
+
+    jobs.run(lambda ctx: ctx.db.delete(broken))
+    jobs.run_all_scheduled()
+    assert len(jobs.run(lambda ctx: ctx.db.query("failures").collect())) == 3 and len(completions(jobs)) == 1
+
+
+def test_a_completion_is_tried_again_whatever_who_hears_of_its_failure_does(jobs: TestBackend) -> None:
+    broken = jobs.run(lambda ctx: ctx.db.insert("broken", {}))
+    callbacks = {"on_complete": internal.jobs.complete, "on_complete_failed": internal.jobs.note_failure}
+    say(jobs, 0, "done", **callbacks, context="nobody listens")
+    jobs.advance(2)
+    assert jobs.run(lambda ctx: ctx.db.query("failures").collect()) == []
+    assert "on_complete_failed of jobs.js:complete failed: Uncaught ValueError: not even this works" in "\n".join(
+        line for call in jobs.calls for line in call.log_lines
+    )
+
+    jobs.run(lambda ctx: ctx.db.delete(broken))
+    jobs.run_all_scheduled()
+    assert [row["outcome"]["kind"] for row in completions(jobs)] == ["success"]
+
+
+def test_new_code_is_given_failing_completions_at_once(jobs: TestBackend) -> None:
+    """One that has failed often would wait for hours. Each push gives each of them one attempt more, not many."""
+    broken = jobs.run(lambda ctx: ctx.db.insert("broken", {}))
+    for text in ("one", "two"):
+        say(jobs, 0, text, on_complete=internal.jobs.complete, context=text)
+    jobs.advance(3600)
+    waiting = [row["failing"]["attempt"] for row in scheduled(jobs)]
+    jobs.push()
+    jobs.advance()
+    assert [row["failing"]["attempt"] for row in scheduled(jobs)] == [attempt + 1 for attempt in waiting]
+
+    jobs.run(lambda ctx: ctx.db.delete(broken))
+    jobs.advance()
+    assert completions(jobs) == []
+    jobs.push()
+    jobs.advance()  # no time passes
+
+    assert sorted(row["context"] for row in completions(jobs)) == ["one", "two"]
+    assert all("failing" not in row for row in scheduled(jobs))
+
+
+def test_on_complete_failed_is_a_mutation_about_an_on_complete(jobs: TestBackend) -> None:
+    with pytest.raises(ConvexpyError, match="on_complete_failed=… needs on_complete=…"):
+        say(jobs, 0, "done", on_complete_failed=internal.jobs.note_failure)
+    with pytest.raises(ConvexpyError, match="on_complete_failed must be a mutation, but jobs:work is an action"):
+        say(jobs, 0, "done", on_complete=internal.jobs.complete, on_complete_failed=internal.jobs.work)
 
 
 # --- lanes and queues

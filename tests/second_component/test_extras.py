@@ -47,6 +47,8 @@ def test_on_complete_that_fails_in_the_parent_is_tried_again(shop: TestBackend, 
     shop.push(without)
     shop.advance(62)
     assert (states(shop), shop.query(components.courier.parcels.stored)) == (["carried"], ["spare"])
+    [parcel] = shop.run(lambda ctx: ctx.db.query("parcels").collect(), component="courier")
+    assert parcel["trouble"].startswith("3: ") and "Could not find function for 'shop:delivered'" in parcel["trouble"]
 
     shop.push(SHOP)
     shop.run_all_scheduled()

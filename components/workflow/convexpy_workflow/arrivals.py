@@ -15,6 +15,7 @@ from convexpy_workflow.commands import Outcome
 from convexpy_workflow.definition import Definition
 from convexpy_workflow.errors import EventError
 from convexpy_workflow.events import EventAddress
+from convexpy_workflow.jobs import owed_to
 from convexpy_workflow.records import outcome_from_fields
 
 
@@ -48,7 +49,7 @@ def schedule_arrival(ctx: MutationCtx, definition: Definition, arrival: dict[str
         0,
         own,
         {"arrived": True},
-        on_complete=own,
+        **owed_to(definition),
         context={"arrival": arrival},
         lane=arrival["workflowId"],
         completes_together=True,

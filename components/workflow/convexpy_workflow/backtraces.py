@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import linecache
 import os
+import re
 import traceback
 from pathlib import Path
 from types import CoroutineType, FrameType
@@ -17,6 +18,15 @@ from convexpy_workflow.commands import Failure
 _NOT_THE_USERS = tuple(
     f"{Path(str(module)).parent}{os.sep}" for module in (__file__, convexpy.__file__, asyncio.__file__)
 )
+
+# A frame as the platform writes it: two parts of its file's path, and its source line below.
+_OUR_FILES = "|".join(re.escape(str(Path(*path.parts[-2:]))) for path in Path(__file__).parent.glob("**/*.py"))
+_OUR_FRAMES = re.compile(rf"    at [^\n]* \((?:{_OUR_FILES}):\d+\)\n(?:        [^\n]*\n)?")
+
+
+def without_our_frames(text: str) -> str:
+    """An error's text as the platform gives it, without the frames of this package."""
+    return _OUR_FRAMES.sub("", f"{text}\n").rstrip("\n")
 
 
 def is_users_file(filename: str) -> bool:

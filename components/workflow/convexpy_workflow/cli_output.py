@@ -51,6 +51,8 @@ def print_runs(runs: Sequence[Row]) -> None:
     table.add_column("waits for")
     for run in runs:
         waits = ", ".join(run["waitsFor"])
+        if run["trouble"] is not None:
+            waits = f"{_attempts(run['trouble'])}: {run['trouble']['error'].partition(chr(10))[0]}"
         steps = f"{run['steps']:g}"
         table.add_row(
             run["workflowId"], run["name"], _state(run["state"]), steps, _at(run["startedAt"]), _took(run), Text(waits)
@@ -80,6 +82,9 @@ def print_run(run: Row) -> None:
             facts.append(("", result["traceback"]))
     if run["onCompleteError"] is not None:
         facts.append(("on_complete", f"failed: {run['onCompleteError']}"))
+    if run["trouble"] is not None:
+        facts.append(("trouble", f"{_attempts(run['trouble'])}, next {_at(run['trouble']['nextAt'])}"))
+        facts.append(("", run["trouble"]["error"]))
     if run["stuck"] is not None:
         facts.append(("stuck", run["stuck"]["text"]))
         facts += [("", describe_change(change)) for change in run["stuck"].get("changes", [])]
@@ -93,6 +98,10 @@ def print_run(run: Row) -> None:
     if run["steps"]:
         console.print()
         console.print(_steps_table(run["steps"]))
+
+
+def _attempts(trouble: Row) -> str:
+    return f"failed {trouble['attempts']:g} time{'' if trouble['attempts'] == 1 else 's'}"
 
 
 def _steps_table(steps: Sequence[Row]) -> Table:

@@ -35,7 +35,13 @@ def kept_news(definition: Definition, workflow_id: str, news: dict[str, Any]) ->
     If the job fails, for example because the code of that moment has no such workflow, `on_complete` brings the same
     news, and the scheduler tries that until it succeeds.
     """
-    return {"on_complete": definition.mutation, "context": {"late": news}, "lane": workflow_id}
+    context = {"late": news}
+    return {**owed_to(definition), "context": context, "lane": workflow_id}
+
+
+def owed_to(definition: Definition) -> dict[str, Any]:
+    """Give the options of a job that say who gets its outcome, and who hears when that fails; see `trouble`."""
+    return {"on_complete": definition.mutation, "on_complete_failed": definition.component.trouble.note}
 
 
 def schedule_step(
@@ -66,7 +72,7 @@ def schedule_step(
         delay_ms / 1000,
         function,
         args,
-        on_complete=own,
+        **owed_to(definition),
         context=context,
         lane=workflow_id,
         queue=queue,

@@ -186,7 +186,9 @@ class WorkflowManager:
             one of `{"type": "inProgress", "running": steps, "waiting": …}`, `{"type": "completed", "result": value}`,
             `{"type": "failed", "error": text}`, `{"type": "canceled"}`, `{"type": "stuck", "reason": …, "diff": …}`.
 
-            `waiting` are those of the running steps that wait for an event or for a child run, with its state.
+            `waiting` are those of the running steps that wait for an event or for a child run, with its state. A run
+            that is in progress or stuck has `"trouble": {"error": text, "attempts": n, "nextAt": ms}` too while news
+            of it cannot be taken: its turn fails, for it takes too long for one, and is tried again and after pushes.
 
         Raises:
             WorkflowNotFound, InvalidWorkflowId

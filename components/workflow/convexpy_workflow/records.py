@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 from convexpy import size_of
+from convexpy_workflow.backtraces import without_our_frames
 from convexpy_workflow.commands import Canceled, Failure, Outcome, StartStep, Success, TimerFired
 from convexpy_workflow.errors import DeterminismError, WorkflowError, shorten
 from convexpy_workflow.large_replay import LargeValues, large_value
@@ -15,8 +15,6 @@ from convexpy_workflow.non_retryable import is_non_retryable
 from convexpy_workflow.replay import Journal, RecordedSignal, RecordedStep
 
 Fields = dict[str, Any]
-# A query runs in the handler's own mutation, so frames of this package lie above its own: each with its source line.
-_OUR_FRAMES = re.compile(r"    at [^\n]* \(convexpy_workflow/[^\n]*\)\n(?:        [^\n]*\n)?")
 AHEAD = 2**53 - 1  # `issued` of a step that a restart has kept and the handler has not asked for again
 DIFF_ARGS_BYTES_MAX = 16 * 1024  # of recorded and of actual arguments in the reason of a stuck run
 
@@ -91,7 +89,8 @@ def outcome_of_job(fields: Fields) -> Outcome:
     data: Any = fields.get("data")
     if is_non_retryable(data):
         message = data["message"]
-    trace = _OUR_FRAMES.sub("", f"    at {frames}\n").rstrip("\n") if separator else ""
+    # A query runs in the handler's own mutation, so frames of this package lie above its own.
+    trace = without_our_frames(f"    at {frames}") if separator else ""
     return Failure(message.removeprefix("Uncaught ").strip(), data, trace)
 
 

@@ -77,6 +77,7 @@ def run_wave(
     printed: Printed = MappingProxyType({}),
     is_wake: bool = False,
     is_start: bool = False,
+    jobs: Sequence[str] = (),
 ) -> None:
     """Give a run its news, if it still is the run that the news is for.
 
@@ -86,6 +87,7 @@ def run_wave(
         printed: by position, which attempt brought the news, and what the step's function printed in it.
         is_wake: this call is the wake-up that the run's row names.
         is_start: the caller waits for the run's first wave; what goes wrong in it is the caller's error.
+        jobs: those whose completions bring the news.
 
     Raises:
         DeadlockError: the handler did not come to rest, and something of it could not be taken back here.
@@ -101,6 +103,8 @@ def run_wave(
         if held is not None:
             held.engine.close()
         return
+    if "trouble" in run and jobs:
+        ctx.run_mutation(definition.component.trouble.overcome, {"workflowId": workflow_id, "jobs": [*jobs]})
     wave = Wave(ctx, definition, run, is_wake, news, printed)
     pending: list[tuple[int, Outcome]] = []
     values: LargeValues | None = None

@@ -22,6 +22,7 @@ It is internal, goes under the handler's own name, and takes these shapes:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from convexpy import (
@@ -87,19 +88,19 @@ def make_replayer(definition: Definition) -> Any:
     return internal_query(replayer)
 
 
-def _dispatch(ctx: MutationCtx, definition: Definition, fields: dict[str, Any]) -> Any:
+def _dispatch(ctx: MutationCtx, definition: Definition, fields: dict[str, Any], jobs: Sequence[str] = ()) -> Any:
     if "completions" in fields:
         return _take_outcomes(ctx, definition, fields["completions"])
     if "outcome" in fields:
         if "late" in fields["context"]:
-            return _dispatch(ctx, definition, fields["context"]["late"]) if _has_failed(fields) else None
+            return _take_late(ctx, definition, fields) if _has_failed(fields) else None
         return _take_outcomes(ctx, definition, [fields])
     match fields:
         case {"slept": context}:
             news = [(int(context["position"]), Success())]
-            return run_wave(ctx, definition, context["workflowId"], context["epoch"], news)
+            return run_wave(ctx, definition, context["workflowId"], context["epoch"], news, jobs=jobs)
         case {"poll": poll}:
-            return run_wave(ctx, definition, poll["workflowId"], poll["epoch"], is_wake=poll["isWake"])
+            return run_wave(ctx, definition, poll["workflowId"], poll["epoch"], is_wake=poll["isWake"], jobs=jobs)
         case {"query": query}:
             return ctx.run_query(query["function"], query["args"])
         case {"arrive": arrival}:
@@ -119,6 +120,10 @@ def _dispatch(ctx: MutationCtx, definition: Definition, fields: dict[str, Any]) 
 
 def _has_failed(fields: dict[str, Any]) -> bool:
     return bool(fields["outcome"]["kind"] == "failed")
+
+
+def _take_late(ctx: MutationCtx, definition: Definition, fields: dict[str, Any]) -> Any:
+    return _dispatch(ctx, definition, fields["context"]["late"], [fields["job_id"]])
 
 
 def _begin(ctx: MutationCtx, definition: Definition, args: dict[str, Any], fields: dict[str, Any]) -> Any:
@@ -150,6 +155,8 @@ def _begin(ctx: MutationCtx, definition: Definition, args: dict[str, Any], field
 def _take_outcomes(ctx: MutationCtx, definition: Definition, completions: list[dict[str, Any]]) -> None:
     """Give runs the outcomes of their steps' jobs: those of one run in one wave."""
     waves: dict[tuple[str, int], tuple[list[tuple[int, Outcome]], dict[int, tuple[int, list[str]]]]] = {}
+    jobs = [completion["job_id"] for completion in completions]
+    overcome = definition.component.trouble.overcome
     for completion in completions:
         context, fields = completion["context"], completion["outcome"]
         if (arrival := context.get("arrival")) is not None:
@@ -157,17 +164,20 @@ def _take_outcomes(ctx: MutationCtx, definition: Definition, completions: list[d
             if arrived is not None:
                 news, _ = waves.setdefault((arrival["workflowId"], arrival["epoch"]), ([], {}))
                 news.append((int(arrival["position"]), arrived))
+            else:
+                ctx.run_mutation(overcome, {"workflowId": arrival["workflowId"], "jobs": jobs})
             continue
         outcome: Outcome = bounded(outcome_of_job(fields), "Step return value")
         lines = fields.get("log_lines", [])
         if isinstance(outcome, Failure) and _try_again(ctx, definition, context, outcome, lines):
+            ctx.run_mutation(overcome, {"workflowId": context["workflowId"], "jobs": jobs})
             continue
         news, printed = waves.setdefault((context["workflowId"], context["epoch"]), ([], {}))
         position = int(context["position"])
         news.append((position, outcome))
         printed[position] = (int(context["failures"]) + 1, lines)
     for (workflow_id, epoch), (news, printed) in waves.items():
-        run_wave(ctx, definition, workflow_id, epoch, news, printed)
+        run_wave(ctx, definition, workflow_id, epoch, news, printed, jobs=jobs)
 
 
 def _try_again(

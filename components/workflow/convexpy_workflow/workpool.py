@@ -180,7 +180,8 @@ class Workpool:
 
         Returns:
             `{"state": "pending" | "running", "previousAttempts": n}` or `{"state": "finished"}`. A mutation is never
-            seen running: it is pending until it has taken effect. An unknown id is finished too.
+            seen running: it is pending until it has taken effect. An unknown id is finished too. An item whose work is
+            done and whose `on_complete` fails has `"trouble": {"error": text, "attempts": n, "nextAt": ms}` as well.
         """
         return ctx.run_query(self._component.work.status_of_one, {"workId": work_id})
 

@@ -224,6 +224,21 @@ def test_an_on_complete_that_raises_is_tried_again_and_the_work_is_not(pool: Poo
     assert pool.counter("a") == 1 and pool.results() == [{"kind": "success", "value": 1}] and pool.rows() == []
 
 
+def test_an_item_whose_on_complete_fails_says_so(pool: Pool) -> None:
+    """The work is done, and the item stays until the app has been told."""
+    item = pool.enqueue("mutation", "count", {"name": "a"}, on_complete="work:raising")
+    pool.advance(1)
+    trouble = pool.state(item)["trouble"]
+    assert trouble["attempts"] == 2 and trouble["nextAt"] == pool.clock.now_ms() + 500
+    first, place, source = trouble["error"].splitlines()
+    assert first.startswith("ValueError: ") and "pool_app/work.py:" in place and source.strip().startswith("raise ")
+
+    pool.run(lambda ctx: ctx.db.insert("mended", {}))
+    pool.push()
+    pool.advance()  # no time passes
+    assert pool.state(item) == {"state": "finished"}
+
+
 # --- canceling
 
 

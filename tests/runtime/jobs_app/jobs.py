@@ -75,6 +75,13 @@ def complete(ctx: MutationCtx, context: Any, outcome: Any, job_id: str) -> None:
 
 
 @internal_mutation
+def note_failure(ctx: MutationCtx, **told: Any) -> None:
+    ctx.db.insert("failures", told)
+    if told["context"] == "nobody listens":
+        raise ValueError("not even this works")
+
+
+@internal_mutation
 def complete_together(ctx: MutationCtx, **fields: Any) -> None:
     """Keep each delivery as it came: one completion, or several."""
     ctx.db.insert("deliveries", fields)

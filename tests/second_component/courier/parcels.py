@@ -1,7 +1,8 @@
 """What the parent may call, and what the scheduler calls.
 
 Each of the things that components have beyond Convex is used: `on_complete`, `lane` and `queue` by `send`, together
-with `completes_together` by `send_all`, `before_push` by this component's definition.
+with `on_complete_failed` by `send` and `completes_together` by `send_all`; `before_push` by this component's
+definition.
 """
 
 from typing import Any
@@ -31,6 +32,7 @@ def send(ctx: MutationCtx, to: str, text: str, callback: str | None = None) -> s
         internal.parcels.deliver,
         {"parcel": parcel},
         on_complete=internal.parcels.arrived,
+        on_complete_failed=internal.parcels.undeliverable,
         context={"parcel": parcel},
         lane=to,
         queue="vans",
@@ -80,6 +82,12 @@ def arrived(ctx: MutationCtx, context: dict[str, str], outcome: dict[str, Any], 
     ctx.db.patch(parcel, {"state": "delivered" if outcome["kind"] == "success" else "lost"})
     if "callback" in row:
         ctx.run_mutation(row["callback"], {"parcel": parcel, "outcome": outcome})
+
+
+@internal_mutation
+def undeliverable(ctx: MutationCtx, context: dict[str, str], **told: Any) -> None:
+    """Whoever sent it cannot be told."""
+    ctx.db.patch(context["parcel"], {"trouble": f"{told['attempts']}: {told['error']}"})
 
 
 @mutation(args={"count": v.number()})

@@ -11,6 +11,7 @@ schema = define_schema(
                 "state": v.literals("carried", "delivered", "lost"),
                 "callback": v.optional(v.string()),
                 "isFragile": v.optional(v.boolean()),
+                "trouble": v.optional(v.string()),  # the last of the callback, and how often there was one
             }
         ).index("by_to", ["to"]),
         "looks": define_table({}),

@@ -24,7 +24,6 @@ from convexpy_workflow.component.rows import callback_of, get_run
 CANCELED_RUNS_PER_COMMIT = 500
 CANCELED_STEPS_PER_COMMIT = 2_000
 DELETED_RUNS_PER_COMMIT = 16  # each with up to 256 rows of its journal
-TELL_AGAIN_SECONDS = (60, 600, 3600)  # after so many failures; then as the last one
 
 Row = dict[str, Any]
 _log = logging.getLogger("convexpy_workflow")
@@ -48,7 +47,8 @@ def end_run(ctx: MutationCtx, run: Row, result: Row) -> list[Row]:
         ctx.db.patch("steps", step["_id"], {"state": "canceled", "completed_ms": ctx.now_ms()})
         if "job" in step:
             jobs.append(step["job"])
-    fields = {"state": "done", "result": result, "epoch": run["epoch"] + 1, "finished_ms": ctx.now_ms(), "stuck": UNSET}
+    fields = {"state": "done", "result": result, "epoch": run["epoch"] + 1, "finished_ms": ctx.now_ms()}
+    fields |= {"stuck": UNSET, "trouble": UNSET}
     ctx.db.patch("workflows", run["_id"], fields)
     release(ctx, run, [step["event"] for step in pending if "event" in step], is_over=True)
     callback = callback_of(ctx, run)
@@ -140,21 +140,28 @@ def tell_parent(ctx: MutationCtx, run: Row, result: Row) -> None:
     A parent whose code is gone, or broken, is told again later: the child's own end stands.
     """
     if "parent" in run:
-        _tell(ctx, run["parent"], result, attempt=0)
+        parent = run["parent"]
+        arrival = {name: parent[name] for name in ("workflowId", "position", "epoch")} | {"outcome": result}
+        try:
+            ctx.run_mutation(parent["handler"], {"arrive": arrival})
+        except Exception as error:
+            _log.error("Parent workflow %s cannot be told that a child has ended: %s", parent["workflowId"], error)
+            ctx.scheduler.run_after(
+                0,
+                internal.children.begin_telling,
+                on_complete=internal.children.tell_again,
+                context={"arrival": arrival, "handler": parent["handler"]},
+                on_complete_failed=internal.trouble.note,
+            )
 
 
 @internal_mutation
-def tell_again(ctx: MutationCtx, parent: Any, result: Any, attempt: int) -> None:
+def begin_telling(ctx: MutationCtx) -> None:
+    """Nothing: what follows is its completion, which the platform tries until it succeeds."""
+
+
+@internal_mutation
+def tell_again(ctx: MutationCtx, context: Any, outcome: Any, job_id: str) -> None:
     """Go on with `tell_parent`."""
-    _tell(ctx, parent, result, int(attempt))
-
-
-def _tell(ctx: MutationCtx, parent: Row, result: Row, attempt: int) -> None:
-    arrival = {name: parent[name] for name in ("workflowId", "position", "epoch")} | {"outcome": result}
-    try:
-        ctx.run_mutation(parent["handler"], {"arrive": arrival})
-    except Exception as error:
-        _log.error("Parent workflow %s cannot be told that a child has ended: %s", parent["workflowId"], error)
-        seconds = TELL_AGAIN_SECONDS[min(attempt, len(TELL_AGAIN_SECONDS) - 1)]
-        again = {"parent": parent, "result": result, "attempt": attempt + 1}
-        ctx.scheduler.run_after(seconds, tell_again, again)
+    ctx.run_mutation(context["handler"], {"arrive": context["arrival"]})
+    ctx.run_mutation(internal.trouble.overcome, {"workflowId": context["arrival"]["workflowId"], "jobs": [job_id]})

@@ -8,6 +8,7 @@ from convexpy import QueryCtx, query, size_of
 from convexpy_workflow.component.large_values import get_value, with_value
 from convexpy_workflow.component.rows import find_run
 from convexpy_workflow.component.runs import list_steps
+from convexpy_workflow.component.trouble import present_trouble
 from convexpy_workflow.errors import InvalidWorkflowId
 
 RUNS_MAX = 1_000
@@ -20,7 +21,8 @@ Row = dict[str, Any]
 
 @query
 def list_runs(ctx: QueryCtx, state: str | None = None, name: str | None = None, limit: int = 50) -> list[Row]:
-    """List the newest runs: `{"workflowId", "name", "state", "steps", "waitsFor", "startedAt", "finishedAt", "waves"}`.
+    """List the newest runs: `{"workflowId", "name", "state", "steps", "waitsFor", "startedAt", "finishedAt", "waves",
+    "trouble"}`.
 
     Args:
         state: running, stuck, completed, failed or canceled.
@@ -123,6 +125,7 @@ def _summary(ctx: QueryCtx, run: Row, state: str) -> Row:
         "startedAt": run.get("started_ms", run["_creationTime"]),
         "finishedAt": run.get("finished_ms"),
         "waves": run.get("waves", {"resumed": 0, "replayed": 0}),
+        "trouble": present_trouble(run),
     }
 
 

@@ -128,7 +128,7 @@ def _reset_run(ctx: MutationCtx, run: Row, undone: int, consumed: list[Row]) -> 
         else:
             rows += 1
     drop_values(ctx, run, ("result",))
-    gone = ("result", "result_aside", "finished_ms", "stuck", "wake_at_ms", "wake_job", "on_complete_error")
+    gone = ("result", "result_aside", "finished_ms", "stuck", "wake_at_ms", "wake_job", "on_complete_error", "trouble")
     changes: Row = dict.fromkeys(gone, UNSET)
     if "patches" in run:
         changes["patches"] = [marker for marker in run["patches"] if marker["resolution"] < undone]

@@ -10,6 +10,7 @@ from convexpy_workflow.component.children import find_child
 from convexpy_workflow.component.large_values import get_value
 from convexpy_workflow.component.log_rows import lines_of_step
 from convexpy_workflow.component.rows import get_run
+from convexpy_workflow.component.trouble import present_trouble
 
 PAGE_ITEMS_DEFAULT = 100
 PAGE_ITEMS_MAX = 1000
@@ -27,23 +28,28 @@ def status(ctx: QueryCtx, workflowId: str) -> dict[str, Any]:  # noqa: N803
         `{"type": "completed", "result": value}`, `{"type": "failed", "error": text}`, `{"type": "canceled"}`,
         `{"type": "stuck", "reason": text, "diff": …, "changes": list}`.
 
+        The first and the last have `"trouble": {"error": text, "attempts": n, "nextAt": ms}` while news of the run
+        cannot be taken: the handler's turn fails for no reason of its own, and is tried again.
+
     Raises:
         WorkflowNotFound, InvalidWorkflowId
     """
     run = get_run(ctx, workflowId)
     if run["state"] == "stuck":
         stuck = run["stuck"]
-        return {
+        shown = {
             "type": "stuck",
             "reason": stuck["text"],
             "diff": stuck.get("diff"),
             "changes": stuck.get("changes", []),
         }
+        return _with_trouble(run, shown)
     if run["state"] == "running":
         query = ctx.db.query("steps").with_index("by_state", workflow=run["_id"], state="pending")
         pending = query.take(RUNNING_STEPS_SHOWN_MAX)
         waiting = [_present_wait(ctx, step) for step in pending if step["kind"] in ("event", "workflow")]
-        return {"type": "inProgress", "running": _within_page(ctx, pending, present_step), "waiting": waiting}
+        shown = {"type": "inProgress", "running": _within_page(ctx, pending, present_step), "waiting": waiting}
+        return _with_trouble(run, shown)
     result = get_value(ctx, run, "result")
     if result["kind"] == "success":
         return {"type": "completed", "result": result["value"]}
@@ -124,7 +130,14 @@ def present_run(ctx: QueryCtx, run: dict[str, Any]) -> dict[str, Any]:
         "parentWorkflowId": run["parent"]["workflowId"] if "parent" in run else None,
         "parentStepNumber": run["parent"]["position"] if "parent" in run else None,
         "runResult": get_value(ctx, run, "result"),
+        "trouble": present_trouble(run),
+        "onCompleteError": run.get("on_complete_error"),
     }
+
+
+def _with_trouble(run: dict[str, Any], shown: dict[str, Any]) -> dict[str, Any]:
+    trouble = present_trouble(run)
+    return shown if trouble is None else shown | {"trouble": trouble}
 
 
 def present_step(ctx: QueryCtx, step: dict[str, Any]) -> dict[str, Any]:
@@ -158,7 +171,7 @@ def _present_wait(ctx: QueryCtx, step: dict[str, Any]) -> dict[str, Any]:
     wait |= {"workflowId": step.get("child"), "state": None if child is None else child["state"]}
     if child is not None and child["state"] == "stuck":
         wait["reason"] = child["stuck"]["text"]
-    return wait
+    return wait if child is None else _with_trouble(child, wait)
 
 
 def _within_page(

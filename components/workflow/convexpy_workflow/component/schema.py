@@ -73,6 +73,8 @@ schema = define_schema(
                 "context": v.optional(v.any()),  # for it
                 "context_aside": v.optional(v.id("large_values")),
                 "on_complete_error": v.optional(v.string()),
+                # {job, error, attempts, next_ms}: a completion that fails and is tried again; see `trouble`
+                "trouble": v.optional(v.any()),
             }
         )
         .index("by_name", ["name"])

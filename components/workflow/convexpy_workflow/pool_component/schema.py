@@ -14,6 +14,8 @@ schema = define_schema(
                 "job": v.string(),  # the scheduled function of its current attempt
                 "attempts": v.number(),  # failed ones so far
                 "is_canceled": v.optional(v.boolean()),  # a failure is its last one then
+                # {error, attempts, nextAt}: its `on_complete` fails, and is tried again
+                "trouble": v.optional(v.any()),
             }
         ),
     }

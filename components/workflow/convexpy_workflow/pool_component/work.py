@@ -11,7 +11,9 @@ import math
 from typing import Any
 
 from convexpy import MutationCtx, QueryCtx, internal, internal_mutation, mutation, query
+from convexpy_workflow.backtraces import without_our_frames
 from convexpy_workflow.commands import Failure
+from convexpy_workflow.errors import shorten
 from convexpy_workflow.non_retryable import is_non_retryable
 from convexpy_workflow.pool_component.settings import QUEUE, settle
 from convexpy_workflow.records import outcome_of_job, outcome_to_fields
@@ -19,6 +21,11 @@ from convexpy_workflow.retries import Retry
 
 CANCELED_PER_COMMIT = 100
 STATUS_ITEMS_MAX = 1000
+TROUBLE_CHARS_MAX = 2_000  # of what an item's row keeps of an `on_complete` that fails
+_OWED: dict[str, Any] = {
+    "on_complete": internal.work.completed,
+    "on_complete_failed": internal.work.note_trouble,
+}
 
 
 @mutation
@@ -55,9 +62,7 @@ def _enqueue(ctx: MutationCtx, item: dict[str, Any]) -> str:
         order["function"] = function
     context = {"item": row, "order": order}
     due_ms = item.get("due_ms", ctx.now_ms() + item.get("after_ms", 0))
-    job = ctx.scheduler.run_at(
-        due_ms / 1000, function, args, on_complete=internal.work.completed, context=context, queue=QUEUE
-    )
+    job = ctx.scheduler.run_at(due_ms / 1000, function, args, **_OWED, context=context, queue=QUEUE)
     ctx.db.patch(row, {"job": job})
     return row
 
@@ -91,6 +96,15 @@ def completed(ctx: MutationCtx, context: Any, outcome: Any, job_id: str) -> None
         ctx.run_mutation(order["on_complete"], told)
 
 
+@internal_mutation
+def note_trouble(ctx: MutationCtx, context: Any, job_id: str, error: str, attempts: int, nextAt: float) -> None:  # noqa: N803
+    """The app's `on_complete` fails, and is tried again: let the item's status say so."""
+    row = ctx.db.get(context["item"])
+    if row is not None and row["job"] == job_id:
+        text = shorten(without_our_frames(error).removeprefix("Uncaught "), TROUBLE_CHARS_MAX)
+        ctx.db.patch(row["_id"], {"trouble": {"error": text, "attempts": attempts, "nextAt": nextAt}})
+
+
 def _try_again(ctx: MutationCtx, row: dict[str, Any], context: dict[str, Any], outcome: dict[str, Any]) -> bool:
     failure = outcome_of_job(outcome)
     retry = context["order"].get("retry")
@@ -106,7 +120,7 @@ def _try_again(ctx: MutationCtx, row: dict[str, Any], context: dict[str, Any], o
         delay_ms / 1000,
         context["order"]["function"],
         job["args"][0],
-        on_complete=internal.work.completed,
+        **_OWED,
         context=context,
         queue=QUEUE,
     )
@@ -120,7 +134,8 @@ def status(ctx: QueryCtx, workIds: list[str]) -> list[dict[str, Any]]:  # noqa: 
 
     Returns:
         for each `{"state": "pending" | "running", "previousAttempts": n}` or `{"state": "finished"}`, which an id that
-        nothing is known of is as well.
+        nothing is known of is as well. One whose work is done and whose `on_complete` fails has `trouble` too,
+        `{"error": text, "attempts": n, "nextAt": ms}`.
     """
     if len(workIds) > STATUS_ITEMS_MAX:
         raise ValueError(f"{len(workIds)} items were asked for; {STATUS_ITEMS_MAX} at once are the most.")
@@ -139,7 +154,8 @@ def _status(ctx: QueryCtx, work_id: str) -> dict[str, Any]:
         return {"state": "finished"}
     job = ctx.db.system.get(row["job"])
     is_running = job is not None and job["state"]["kind"] == "inProgress"
-    return {"state": "running" if is_running else "pending", "previousAttempts": row["attempts"]}
+    shown = {"state": "running" if is_running else "pending", "previousAttempts": row["attempts"]}
+    return shown | ({"trouble": row["trouble"]} if "trouble" in row else {})
 
 
 @mutation
