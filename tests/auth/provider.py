@@ -17,6 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 from joserfc import jws
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
+from tests.patience import PATIENCE_SECONDS
+
 AUDIENCE = "app"
 SigningKey = RSAKey | ECKey | OKPKey
 
@@ -62,6 +64,7 @@ class IdentityProvider:
         self.is_hanging = False
         self.body: bytes | None = None
         self._may_answer = threading.Event()
+        self._was_asked = threading.Condition()
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -115,9 +118,16 @@ class IdentityProvider:
         """How often a document was asked for."""
         return self.requests.count(path)
 
+    def wait_for_fetches(self, count: int, path: str) -> None:
+        """Until a document was asked for so often."""
+        with self._was_asked:
+            assert self._was_asked.wait_for(lambda: self.fetches(path) >= count, PATIENCE_SECONDS), self.requests
+
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
         url = urlsplit(request.path)
-        self.requests.append(url.path)
+        with self._was_asked:
+            self.requests.append(url.path)
+            self._was_asked.notify_all()
         if url.path == "/token":
             self._send(request, 200, "text/plain", self._minted(parse_qs(url.query)).encode())
             return

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx2
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from convexpy.server import ServerSettings, create_api_app
 from tests.auth.provider import IdentityProvider
 from tests.auth.rig import Rig, judge, oidc_of
+from tests.patience import PATIENCE_SECONDS, connect
 from tests.sync.fake_backend import FakeBackend
 from tests.sync.serving import serving
 
@@ -31,7 +31,7 @@ def serve(provider: IdentityProvider, scenario: Callable[[Rig, str], Awaitable[N
 
 
 async def ask(address: str, token: str) -> httpx2.Response:
-    async with httpx2.AsyncClient() as client:
+    async with httpx2.AsyncClient(timeout=PATIENCE_SECONDS) as client:
         headers = {"Authorization": f"Bearer {token}"}
         return await client.post(f"http://{address}/api/query", json=QUERY, headers=headers)
 

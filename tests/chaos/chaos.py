@@ -25,7 +25,6 @@ from tests.faults.processes import processes_of, wait_until_gone
 SERVER = "server"
 VICTIMS = (SERVER, "cvx-committer", "cvx-function", "cvx-function", "cvx-action", "cvx-template")
 TAKES_THE_SERVER_ALONG = {SERVER, "cvx-committer"}
-EXIT_SECONDS_MAX = 10.0
 KILL_PAUSE_SECONDS = (0.05, 1.0)
 IN_FLIGHT = 15
 CANCELED_SHARE = 0.1
@@ -165,7 +164,7 @@ class ChaosRun:
         os.kill(target, signal.SIGKILL)
         self.figures.kills[victim] += 1
         if victim in TAKES_THE_SERVER_ALONG:
-            server.wait_for_exit(EXIT_SECONDS_MAX)
+            server.wait_for_exit()
             wait_until_gone([pid for pids in children.values() for pid in pids])
             server.restart()
 

@@ -8,8 +8,9 @@ import sys
 import tomllib
 from pathlib import Path
 
+from tests.patience import PATIENCE_SECONDS
+
 ROOT = Path(__file__).parents[2]
-SECONDS_MAX = 60.0
 
 
 def install_commands(folder: Path, pyproject: Path = ROOT / "components/workflow/pyproject.toml") -> Path:
@@ -38,7 +39,7 @@ def convexpy(path: Path, *args: str, stdin: str = "", folder: Path | None = None
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=SECONDS_MAX,
+        timeout=PATIENCE_SECONDS,
         cwd=folder,
         env=environment | {"PYTHONPATH": str(path)},
         check=False,

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from tests.cli.command import convexpy, install_commands
 from tests.clients.server import Server
 from tests.faults.convex_client import http
-from tests.faults.test_workflow_edits import ORDERS
+from tests.faults.test_workflow_edits import ORDERS, is_at_the_gate
 
 KEY_VARIABLE = "CONVEX_SELF_HOSTED_ADMIN_KEY"
 # Two workflow components: one by its usual name, one as "nightly", which has no runs.
@@ -62,7 +62,7 @@ class Terminal:
         async def begin() -> str:
             async with http(self.server.port) as connection:
                 run: str = await connection.value("mutation", "orders:begin", {})
-                while not await connection.value("query", "orders:booked", {}):
+                while not is_at_the_gate(await connection.value("query", "orders:status", {"run": run})):
                     await asyncio.sleep(0.01)  # polling another process
                 return run
 

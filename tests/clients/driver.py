@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE_SECONDS
+
 from .lines import Lines
 
 FOLDER = Path(__file__).parent
-ANSWER_SECONDS_MAX = 30.0  # a client may back off for some seconds after a server has been away
 
 COMMANDS = {
     "browser": ["node", "drivers/browser_client.mjs"],
@@ -143,7 +144,7 @@ class Driver:
         for position, event in enumerate(self._seen):
             if is_it(event):
                 return self._seen.pop(position)
-        while (line := self._events.next(ANSWER_SECONDS_MAX)) is not None:
+        while (line := self._events.next(PATIENCE_SECONDS)) is not None:
             fresh: Event = json.loads(line)
             if is_it(fresh):
                 return fresh

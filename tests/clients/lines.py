@@ -28,6 +28,11 @@ class Lines:
         """Everything read up to now, for the text of a failure."""
         return "".join(self._all)
 
+    def to_the_end(self) -> str:
+        """Everything, once the pipe has ended; its writer must be dead."""
+        self._thread.join()
+        return self.so_far()
+
     def close(self) -> None:
         """Wait for the end of the pipe; its writer must be dead."""
         self._thread.join()

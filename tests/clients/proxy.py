@@ -8,6 +8,21 @@ from types import TracebackType
 from urllib.parse import urlsplit
 
 
+class _Pair:
+    """A client's connection and the one to the server that belongs to it."""
+
+    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+        self.client, self.server = client, server
+        # A connection that has lost bytes stays silent to its end: a hole in the stream would be another fault.
+        self.is_silent = False
+
+    def cut(self) -> None:
+        """Nothing more comes through, also nothing that has arrived here already."""
+        self.is_silent = True
+        for end in (self.client, self.server):
+            _shut(end)
+
+
 class Proxy:
     """Passes bytes on. While replies are withheld, what the client sends still arrives."""
 
@@ -17,10 +32,11 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._lock = threading.Lock()
-        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._pairs: list[_Pair] = []
         self._is_withholding = False
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._threads: list[threading.Thread] = []
+        self._accepting.start()
 
     def __enter__(self) -> Proxy:
         return self
@@ -28,13 +44,17 @@ class Proxy:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._accepting.join()  # a connection that it has accepted just now is cut with the others
         self.cut()
         for thread in self._threads:
             thread.join()
 
     def withhold_replies(self) -> None:
         """From now on nothing of the server reaches the client."""
-        self._is_withholding = True
+        with self._lock:
+            self._is_withholding = True
+            for pair in self._pairs:
+                pair.is_silent = True
 
     def cut(self) -> None:
         """Break all connections, and let the next ones through whole."""
@@ -42,8 +62,7 @@ class Proxy:
             pairs, self._pairs = self._pairs, []
             self._is_withholding = False
         for pair in pairs:
-            for end in pair:
-                _shut(end)
+            pair.cut()
 
     def _accept(self) -> None:
         while True:
@@ -56,27 +75,26 @@ class Proxy:
             except OSError:
                 client.close()
                 continue
+            pair = _Pair(client, server)
             with self._lock:
-                self._pairs.append((client, server))
-            thread = threading.Thread(target=self._carry_both_ways, args=(client, server), daemon=True)
+                self._pairs.append(pair)
+                pair.is_silent = self._is_withholding
+            thread = threading.Thread(target=self._carry_both_ways, args=(pair,), daemon=True)
             self._threads.append(thread)
             thread.start()
 
-    def _carry_both_ways(self, client: socket.socket, server: socket.socket) -> None:
-        up = threading.Thread(target=self._carry, args=(client, server, False), daemon=True)
+    def _carry_both_ways(self, pair: _Pair) -> None:
+        up = threading.Thread(target=self._carry, args=(pair, pair.client, pair.server), daemon=True)
         up.start()
-        self._carry(server, client, True)
+        self._carry(pair, pair.server, pair.client)
         up.join()
-        client.close()
-        server.close()
+        pair.client.close()
+        pair.server.close()
 
-    def _carry(self, source: socket.socket, sink: socket.socket, is_reply: bool) -> None:
-        withheld = False
+    def _carry(self, pair: _Pair, source: socket.socket, sink: socket.socket) -> None:
         try:
             while data := source.recv(65536):
-                # A connection that has lost bytes stays silent: a hole in the stream would be another fault.
-                withheld = withheld or (is_reply and self._is_withholding)
-                if not withheld:
+                if sink is pair.server or not pair.is_silent:
                     sink.sendall(data)
         except OSError:
             pass

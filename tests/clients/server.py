@@ -13,25 +13,34 @@ import sys
 import time
 from pathlib import Path
 
+from tests.patience import PATIENCE_SECONDS
+
 from .lines import Lines
 
-START_SECONDS_MAX = 60.0
-STOP_SECONDS_MAX = 15.0
 READY = re.compile(r"convexpy is serving (http://\S+) \(site (http://\S+)\)")
 
 # Below the range the kernel gives to outgoing connections: between a kill and the next start nobody may take the port.
 PORTS = range(20_000, 32_000, 2)
 _ports = itertools.count(os.getpid() * 14 % len(PORTS))
+_reserved: list[socket.socket] = []
 
 
 def free_port_pair() -> int:
-    """A port for the API whose successor is free too, for the site; each process begins its search elsewhere."""
+    """A port for the API whose successor is free too, for the site. No other test process of this machine gets it while
+    this one lives: a server binds it a second later, and again after each restart, so that it is free now says little.
+
+    The reservation is a name that the kernel gives to one socket at a time and takes back with the process.
+    """
     for _ in PORTS:
         port = PORTS[next(_ports) % len(PORTS)]
+        reservation = socket.socket(socket.AF_UNIX)
         with socket.socket() as api, socket.socket() as site, contextlib.suppress(OSError):
+            reservation.bind(f"\0convexpy tests: port {port}")
             api.bind(("127.0.0.1", port))
             site.bind(("127.0.0.1", port + 1))
+            _reserved.append(reservation)
             return port
+        reservation.close()
     raise AssertionError(f"no free pair of ports between {PORTS.start} and {PORTS.stop}")
 
 
@@ -73,10 +82,10 @@ class Server:
         """What it prints to stderr."""
         return self._pipes[1]
 
-    def wait_for_exit(self, seconds_max: float) -> int:
+    def wait_for_exit(self) -> int:
         """Wait until it ends by itself; its exit status. `kill` or `stop` is still due."""
         assert self._process is not None
-        return self._process.wait(seconds_max)
+        return self._process.wait(PATIENCE_SECONDS)
 
     @property
     def is_running(self) -> bool:
@@ -92,7 +101,7 @@ class Server:
         assert process.stderr is not None
         self._process = process
         output, complaints = self._pipes = [Lines(process.stdout), Lines(process.stderr)]
-        deadline = time.monotonic() + START_SECONDS_MAX
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while (line := output.next(max(0.0, deadline - time.monotonic()))) is not None:
             if found := READY.search(line):
                 assert found.groups() == (self.url, self.site_url), line
@@ -113,7 +122,7 @@ class Server:
             return
         self._process.terminate()
         try:
-            self._process.wait(STOP_SECONDS_MAX)
+            self._process.wait(PATIENCE_SECONDS)
         finally:
             self._let_go()
 

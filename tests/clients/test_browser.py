@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.patience import PATIENCE_SECONDS
+
 from .conftest import READING_ROOM, StartServer
 
 TOP_STEPS = 4  # analyse and classify side by side, sleep, shelve
 SHELVE_STEPS = 5  # of the nested workflow: four shelves at once, then the end
-LIVE_MS_MAX = 30_000  # the client may back off for some seconds after the server has been away
+LIVE_MS_MAX = PATIENCE_SECONDS * 1000  # the client may back off for some seconds after the server has been away
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,8 @@ def browser() -> Iterator[Browser]:
     assert chromium is not None, "the browser tests need chromium: run `make chromium` as root"
     assert (READING_ROOM / "web" / "vendor" / "convex.js").exists(), "the page lacks its client: run `make page`"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        expect.set_options(timeout=LIVE_MS_MAX)
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"], timeout=LIVE_MS_MAX)
         yield browser
         browser.close()
 
@@ -34,7 +37,7 @@ def open_tab(browser: Browser, site_url: str) -> Page:
     page = browser.new_context().new_page()
     page.set_default_timeout(LIVE_MS_MAX)
     page.goto(site_url)
-    expect(page.locator("#connection")).to_have_text("live", timeout=LIVE_MS_MAX)
+    expect(page.locator("#connection")).to_have_text("live")
     return page
 
 
@@ -53,21 +56,22 @@ def test_two_tabs_and_a_server_that_dies(browser: Browser, start_server: StartSe
     hand_in(first, "On lamps", "The lamp was lit. The lamp was kept, and in the morning the lamp was put out.")
     card = second.locator("li.card", has_text="On lamps")
     expect(card).to_be_visible(timeout=LIVE_MS_MAX)
-    expect(card).to_have_attribute("data-workflow", "inProgress")
+    # Over already only where two seconds are not enough to look at it: the rest holds for a run that has ended, too.
+    expect(card).to_have_attribute("data-workflow", re.compile("inProgress|completed"))
     server.kill()
     for tab in (first, second):
-        expect(tab.locator("#connection")).to_have_text("reconnecting", timeout=LIVE_MS_MAX)
+        expect(tab.locator("#connection")).to_have_text("reconnecting")
     server.start()
 
     for tab in (first, second):
-        expect(tab.locator("#connection")).to_have_text("live", timeout=LIVE_MS_MAX)
+        expect(tab.locator("#connection")).to_have_text("live")
         card = tab.locator("li.card", has_text="On lamps")
-        expect(card).to_have_attribute("data-workflow", "completed", timeout=LIVE_MS_MAX)
+        expect(card).to_have_attribute("data-workflow", "completed")
         expect(card).to_contain_text("17 words · 2 sentences · 1 min · English · indexed 1×")
         expect(card.locator(".steps li[data-done=true]")).to_have_count(TOP_STEPS + SHELVE_STEPS)
 
     second.get_by_label("Word", exact=True).fill("Lamp")
-    expect(second.locator("#hits")).to_have_text("On lamps (3×)", timeout=LIVE_MS_MAX)
+    expect(second.locator("#hits")).to_have_text("On lamps (3×)")
 
 
 def test_the_timeline_shows_each_step_live(browser: Browser, start_server: StartServer) -> None:
@@ -78,24 +82,24 @@ def test_the_timeline_shows_each_step_live(browser: Browser, start_server: Start
     reader.get_by_label("Ask me before").check()
     hand_in(reader, "On keys", "A key opens one door. A good key opens it twice.")
     steps = librarian.locator("li.card", has_text="On keys").locator(".steps").first.locator("> li")
-    expect(steps.nth(0)).to_contain_text("analyse", timeout=LIVE_MS_MAX)
+    expect(steps.nth(0)).to_contain_text("analyse")
     expect(steps.nth(1)).to_contain_text("classify")
-    expect(steps.nth(1)).to_contain_text("attempt 2", timeout=LIVE_MS_MAX)
-    expect(steps.nth(1)).to_have_attribute("data-state", "done", timeout=LIVE_MS_MAX)
+    expect(steps.nth(1)).to_contain_text("attempt 2")
+    expect(steps.nth(1)).to_have_attribute("data-state", "done")
     expect(steps.nth(1)).to_have_attribute("title", re.compile("catalogue is busy"))
-    expect(steps.nth(2)).to_have_attribute("data-state", "waiting", timeout=LIVE_MS_MAX)
+    expect(steps.nth(2)).to_have_attribute("data-state", "waiting")
     expect(steps.nth(2)).to_contain_text("approval")
     server.restart()
 
     librarian.get_by_role("button", name="Put it on the shelves").click()
 
     shelve = steps.nth(4)
-    expect(shelve).to_contain_text("shelve", timeout=LIVE_MS_MAX)
-    expect(shelve.locator("li")).to_have_count(SHELVE_STEPS, timeout=LIVE_MS_MAX)
-    expect(shelve).to_have_attribute("data-state", "done", timeout=LIVE_MS_MAX)
+    expect(shelve).to_contain_text("shelve")
+    expect(shelve.locator("li")).to_have_count(SHELVE_STEPS)
+    expect(shelve).to_have_attribute("data-state", "done")
     expect(steps).to_have_count(TOP_STEPS + 1)
     card = reader.locator("li.card", has_text="On keys")
-    expect(card).to_have_attribute("data-workflow", "completed", timeout=LIVE_MS_MAX)
+    expect(card).to_have_attribute("data-workflow", "completed")
     expect(card).to_contain_text("indexed 1×")
     expect(card.get_by_role("button")).to_have_count(0)
 
@@ -109,7 +113,7 @@ def test_a_refused_document_is_set_aside(browser: Browser, start_server: StartSe
     page.get_by_role("button", name="Set it aside").click()
 
     card = page.locator("li.card", has_text="On noise")
-    expect(card).to_have_attribute("data-workflow", "completed", timeout=LIVE_MS_MAX)
+    expect(card).to_have_attribute("data-workflow", "completed")
     expect(card).to_contain_text("set aside")
     expect(card.locator("li[data-kind=workflow]")).to_have_count(0)
 
@@ -121,7 +125,7 @@ def test_the_page_tells_what_is_wrong(browser: Browser, start_server: StartServe
 
     hand_in(page, "Blank", "   ")
 
-    expect(page.locator("#problem")).to_have_text("There is no text to read.", timeout=LIVE_MS_MAX)
+    expect(page.locator("#problem")).to_have_text("There is no text to read.")
     expect(page.locator("#empty")).to_be_visible()
 
 

@@ -9,9 +9,10 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 
-ANSWER_SECONDS_MAX = 30.0
+from tests.patience import PATIENCE_SECONDS, connect
+
 CLIENT_PATH = "/api/1.48.0/sync"
 
 
@@ -36,7 +37,7 @@ class HttpConnection:
         """Send a body as it is."""
         lines = {"Host": "127.0.0.1", "Content-Type": "application/json", "Content-Length": str(len(body))}
         head = "".join(f"{name}: {value}\r\n" for name, value in {**lines, **(headers or {})}.items())
-        async with asyncio.timeout(ANSWER_SECONDS_MAX):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             if self._streams is None:
                 self._streams = await asyncio.open_connection("127.0.0.1", self._port)
             reader, writer = self._streams
@@ -120,7 +121,7 @@ class SyncClient:
     async def next(self) -> dict[str, Any]:
         """The next message but pings."""
         while True:
-            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 message: dict[str, Any] = json.loads(await self.socket.recv())
             if message["type"] == "Ping":
                 continue

@@ -6,9 +6,10 @@ import contextlib
 import os
 import select
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-GONE_SECONDS_MAX = 10.0
+from tests.patience import PATIENCE_SECONDS
 
 
 def processes_of(server_pid: int) -> dict[str, list[int]]:
@@ -28,9 +29,18 @@ def processes_of(server_pid: int) -> dict[str, list[int]]:
     return found
 
 
+def processes_once(server_pid: int, is_so: Callable[[dict[str, list[int]]], bool]) -> dict[str, list[int]]:
+    """`processes_of` as soon as it is as expected: a fork has its parent's name for a moment, and who was killed may
+    still be ending. After long enough, as it is."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_so(found := processes_of(server_pid)) and time.monotonic() < deadline:
+        time.sleep(0.01)  # between looks at the kernel's list, which tells nobody of its changes
+    return found
+
+
 def wait_until_gone(pids: list[int]) -> None:
     """Wait for the end of processes that need not be our children."""
-    deadline = time.monotonic() + GONE_SECONDS_MAX
+    deadline = time.monotonic() + PATIENCE_SECONDS
     for pid in pids:
         try:
             handle = os.pidfd_open(pid)

@@ -6,18 +6,20 @@ Source of the reactions: wire-protocol 1, 2.6, 4.2, 8.1.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import random
 import struct
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from convexpy.limits import HTTP_BODY_BYTES_MAX, SOCKET_MESSAGE_BYTES_MAX
 from tests.clients.server import Server
-from tests.faults.convex_client import ANSWER_SECONDS_MAX, http, sync_client
+from tests.faults.convex_client import http, sync_client
+from tests.patience import PATIENCE_SECONDS, connect
 
 SESSION = "4339ecba-272a-47a4-a95c-26938a22326a"
 DEPTH = 200_000
@@ -58,7 +60,7 @@ def say(server: Server, *frames: str | bytes) -> tuple[list[dict[str, Any]], int
 
     async def say() -> tuple[list[dict[str, Any]], int, str]:
         answers: list[dict[str, Any]] = []
-        async with sync_client(server.port) as client, asyncio.timeout(ANSWER_SECONDS_MAX):
+        async with sync_client(server.port) as client, asyncio.timeout(PATIENCE_SECONDS):
             try:
                 for frame in frames:
                     await client.socket.send(frame)
@@ -351,14 +353,16 @@ def test_a_document_beyond_the_bound_is_not_written(server: Server) -> None:
     ids=lambda sent: repr(sent[:50]),
 )
 def test_bytes_that_are_no_http(server: Server, sent: bytes) -> None:
-    """And a client that hangs up in the middle of a request."""
+    """And a client that hangs up in the middle of a request. A server that closes before it has read all resets the
+    connection, which may come before its answer has been read: that is an end as well."""
 
     async def send() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        writer.write(sent)
-        writer.write_eof()
-        async with asyncio.timeout(ANSWER_SECONDS_MAX):
-            await reader.read()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            with contextlib.suppress(ConnectionError):
+                writer.write(sent)
+                writer.write_eof()
+                await reader.read()
         writer.close()
 
     asyncio.run(send())
@@ -366,8 +370,8 @@ def test_bytes_that_are_no_http(server: Server, sent: bytes) -> None:
 
 def test_random_frames(server: Server) -> None:
     """Messages with something changed at random: each connection gets an answer or is closed, none hangs."""
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
+    seed = int(os.environ.get("FAULT_SEED") or random.randrange(2**32))
+    print(f"FAULT_SEED={seed}")
     chance = random.Random(seed)
     good = [modify(0, 1, add(0)), mutation(), json.dumps({"type": "Event", "event": 1})]
 
@@ -378,8 +382,9 @@ def test_random_frames(server: Server) -> None:
     async def send() -> None:
         for _ in range(100):
             async with sync_client(server.port) as client:
-                for frame in good:
-                    await client.socket.send(spoil(frame))
+                with contextlib.suppress(ConnectionClosed):  # after the first of them already
+                    for frame in [spoil(frame) for frame in good]:
+                        await client.socket.send(frame)
                 await client.socket.close()
 
     asyncio.run(send())
@@ -394,7 +399,7 @@ def test_frames_that_break_the_websocket_protocol(server: Server) -> None:
             b"GET /api/1.48.0/sync HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
-        async with asyncio.timeout(ANSWER_SECONDS_MAX):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert b"101" in (await reader.readuntil(b"\r\n\r\n"))[:20]
             writer.write(frame)
             rest = await reader.read()

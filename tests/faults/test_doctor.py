@@ -15,11 +15,12 @@ from convexpy.storage.lmdb_store import LmdbStore
 from tests.clients.server import Server
 from tests.faults.conftest import APP
 from tests.faults.convex_client import http
+from tests.patience import PATIENCE_SECONDS
 
 
 def doctor(data: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("convexpy")), "doctor", "--data", str(data), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
 
 
 def report(data: Path, *options: str) -> dict[str, Any]:

@@ -8,17 +8,17 @@ import contextlib
 from tests.clients.lines import Lines
 from tests.clients.server import Server
 from tests.faults.convex_client import SyncClient, http, sync_client
+from tests.patience import PATIENCE_SECONDS
 
 SUBSCRIBERS = 1000
 READERS = 50
-LINE_SECONDS_MAX = 10.0
 
 
 def lines_until(output: Lines, end: str) -> list[str]:
     """What the server prints up to the line that ends so."""
     lines: list[str] = []
     while not (lines and lines[-1].endswith(end)):
-        line = output.next(LINE_SECONDS_MAX)
+        line = output.next(PATIENCE_SECONDS)
         assert line is not None, lines
         lines.append(line)
     return lines

@@ -26,7 +26,8 @@ from convexpy.transactions.checkup import Checkup
 from tests.clients.server import Server
 from tests.faults.conftest import APP
 from tests.faults.convex_client import SyncClient, http, sync_client
-from tests.faults.processes import processes_of, wait_until_gone
+from tests.faults.processes import processes_of, processes_once, wait_until_gone
+from tests.patience import PATIENCE_SECONDS
 
 SERVER = "server"
 VICTIMS = (SERVER, "cvx-committer", "cvx-function", "cvx-action", "cvx-template")
@@ -35,7 +36,6 @@ ROUNDS, SLOW_ROUNDS = 10, int(os.environ.get("FAULT_ROUNDS", "125"))
 HTTP_WRITERS, SYNC_WRITERS = 3, 2
 KILL_AFTER_CALLS_MAX = 250
 CALLS_AFTER_THE_KILL = 30
-EXIT_SECONDS_MAX = 10.0
 MUTATION_STEPS = ("first", "left", "right", "last")
 
 # What a client sees of a server that is not there.
@@ -99,8 +99,8 @@ def test_sigterm_ends_everything_in_good_order(tmp_path: Path) -> None:
             return names
 
     asyncio.run(load())
-    status = server.wait_for_exit(EXIT_SECONDS_MAX)
-    left, complaints = processes_of(server.pid), server.complaints.so_far()
+    status = server.wait_for_exit()
+    left, complaints = processes_of(server.pid), server.complaints.to_the_end()
     server.restart()
     names = asyncio.run(stored())
     server.stop()
@@ -146,23 +146,23 @@ class _Round:
     def _kill(self) -> None:
         """The event loop waits meanwhile: to the load this is one instant."""
         server = self._server
-        children = processes_of(server.pid)
-        assert set(children) == set(VICTIMS) - {SERVER}, children
+        children = processes_once(server.pid, _is_complete)
+        assert _is_complete(children), children
         target = server.pid if self._victim == SERVER else self._chance.choice(sorted(children[self._victim]))
         os.kill(target, signal.SIGKILL)
         if self._victim == "cvx-template":
             wait_until_gone([*children["cvx-function"], *children["cvx-action"]])
         if self._victim in TAKES_THE_SERVER_ALONG:
-            status = server.wait_for_exit(EXIT_SECONDS_MAX)
+            status = server.wait_for_exit()
             assert status == (-signal.SIGKILL if self._victim == SERVER else 1)
             wait_until_gone([pid for pids in children.values() for pid in pids])
-            assert processes_of(server.pid) == {}
+            assert processes_once(server.pid, lambda found: not found) == {}
             server.restart()
 
     # --- the load
 
     async def _acknowledged_count(self, count: int) -> None:
-        async with asyncio.timeout(60), self._progress:
+        async with asyncio.timeout(PATIENCE_SECONDS), self._progress:
             await self._progress.wait_for(lambda: len(self._acknowledged) >= count)
 
     async def _acknowledge(self, row: str) -> None:
@@ -274,6 +274,11 @@ class _Round:
 
     def _check_processes(self) -> None:
         """As many of each as before: those killed have successors, and no predecessor is left."""
-        found = {name: len(pids) for name, pids in processes_of(self._server.pid).items()}
-        expected = {"cvx-committer": 1, "cvx-template": 1, "cvx-function": default_worker_count(), "cvx-action": 1}
-        assert found == expected
+        found = processes_once(self._server.pid, _is_complete)
+        assert _is_complete(found), found
+
+
+def _is_complete(processes: dict[str, list[int]]) -> bool:
+    """Whether it is all that a server has while nothing goes wrong."""
+    expected = {"cvx-committer": 1, "cvx-template": 1, "cvx-function": default_worker_count(), "cvx-action": 1}
+    return {name: len(pids) for name, pids in processes.items()} == expected

@@ -6,6 +6,8 @@ And whoever has the committer to itself at its third attempt gives it back, what
 from __future__ import annotations
 
 import asyncio
+import itertools
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,11 +16,11 @@ import pytest
 from tests.clients.server import Server
 from tests.faults.conftest import APP
 from tests.faults.convex_client import http, sync_client
+from tests.patience import PATIENCE_SECONDS
 
 SOCKETS, CONNECTIONS = 6, 6
 TIMEOUT_SECONDS = 0.5
 RIVALS = 8
-VICTIMS_MAX = 40
 DIED = "while it ran mixed:fall_at_third_run"
 GRIEF = {
     "leave": DIED,  # its successor runs it again, in the same turn
@@ -51,8 +53,8 @@ class Load:
             for turn in range(self.rounds):
                 response = await client.response(turn)
                 assert response["success"], response
-            expected = self.appended + self.scheduled
-            assert len(await client.value(0, lambda names: len(names) <= expected)) > 0
+            # Own appends are shown at last; rows beyond those that anybody has asked for never.
+            assert len(await client.value(0, lambda names: len(names) > 0)) <= self.appended + self.scheduled
 
     def _next(self, number: int, turn: int) -> tuple[str, dict[str, Any]]:
         name = f"writer {number}, turn {turn}"
@@ -141,7 +143,8 @@ def test_the_queue_goes_on_after_an_exclusive_attempt(one_worker: Server, how: s
         is_over, fallen, counted = asyncio.Event(), "none has fallen", 0
         rivals = [asyncio.create_task(rival(is_over)) for _ in range(RIVALS)]
         async with http(one_worker.port) as connection:
-            for number in range(VICTIMS_MAX):
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            for number in itertools.count():
                 args = {"name": name, "key": f"{how} {number}", "how": how}
                 outcome = await connection.call("mutation", "mixed:fall_at_third_run", args)
                 counted += outcome["status"] == "success"
@@ -149,7 +152,7 @@ def test_the_queue_goes_on_after_an_exclusive_attempt(one_worker: Server, how: s
                     fallen = outcome["errorMessage"]
                 elif how == "leave" and DIED in one_worker.complaints.so_far():
                     fallen = DIED
-                else:
+                elif time.monotonic() < deadline:
                     continue
                 break
             is_over.set()

@@ -12,15 +12,14 @@ import pytest
 from tests.clients.server import Server, free_port_pair
 from tests.faults.conftest import APP
 from tests.faults.convex_client import http
-
-REFUSAL_SECONDS_MAX = 30
+from tests.patience import PATIENCE_SECONDS
 
 
 def start_second(mode: str, data: Path, port: int) -> subprocess.CompletedProcess[str]:
     """A start that is refused; returns when the process has ended."""
     command = [str(Path(sys.executable).with_name("convexpy")), mode, str(APP), "--data", str(data)]
     ports = ["--port", str(port), "--site-port", str(port + 1)]
-    return subprocess.run([*command, *ports], capture_output=True, text=True, timeout=REFUSAL_SECONDS_MAX)
+    return subprocess.run([*command, *ports], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
 
 
 def read(server: Server) -> float:

@@ -128,7 +128,7 @@ class PushedServer:
         if pids:
             os.kill(random.choice(pids), signal.SIGKILL)
         if victim in (SERVER, "cvx-committer"):
-            self.server.wait_for_exit(LIVE_SECONDS_MAX)
+            self.server.wait_for_exit()
             self.server.restart()
 
     async def _until_live(self) -> None:

@@ -14,8 +14,7 @@ import pytest
 
 from tests.clients.server import Server
 from tests.faults.convex_client import http, sync_client
-
-LINE_SECONDS_MAX = 20.0
+from tests.patience import PATIENCE_SECONDS
 
 CONFIG = '''"""An app that is edited while it is served."""
 
@@ -60,9 +59,10 @@ class Project:
         draft.write_text(text.replace(before, after))
         draft.replace(path)
 
-    def complaint(self) -> str:
-        """The next refusal of a change, as the operator reads it."""
-        return _line_with(self.server.complaints, "This change is not live")
+    def complaint(self, about: str) -> str:
+        """The next refusal of a change for this reason, as the operator reads it; an earlier change may be refused
+        twice, where the watcher hears of it in two parts."""
+        return _line_with(self.server.complaints, "This change is not live", about)
 
     def reload(self) -> str:
         """The next line that says that a change is live."""
@@ -76,11 +76,11 @@ class Project:
         return asyncio.run(call())
 
 
-def _line_with(lines: Any, text: str) -> str:
-    while (line := lines.next(LINE_SECONDS_MAX)) is not None:
-        if text in line:
+def _line_with(lines: Any, *texts: str) -> str:
+    while (line := lines.next(PATIENCE_SECONDS)) is not None:
+        if all(text in line for text in texts):
             return str(line)
-    raise AssertionError(f"no line with {text!r} in: {lines.so_far()}")
+    raise AssertionError(f"no line with {texts!r} in: {lines.so_far()}")
 
 
 @pytest.fixture
@@ -119,7 +119,9 @@ from pathlib import Path
 notes = Path(__file__).with_name("notes.py")
 text = notes.read_text()
 if "notes saved" not in text:
-    notes.write_text(text.replace(" notes", " notes saved early", 1))
+    draft = notes.with_suffix(".draft")
+    draft.write_text(text.replace(" notes", " notes saved early", 1))
+    draft.replace(notes)  # in one step: the watcher may look at any time
 '''
 
 
@@ -152,10 +154,10 @@ def test_a_broken_edit_is_explained_and_the_code_before_it_serves_on(project: Pr
             await client.subscribe(0, "notes:summary", {})
             await client.value(0, lambda value: value == "0 notes")
             project.edit("notes.py", "return f", "return f f")
-            unreadable = await asyncio.to_thread(project.complaint)
+            unreadable = await asyncio.to_thread(project.complaint, "SyntaxError")
             project.edit("notes.py", "return f f", "return f")
             project.edit("notes.py", "import MutationCtx", "import NoSuchName, MutationCtx")
-            unimportable = await asyncio.to_thread(project.complaint)
+            unimportable = await asyncio.to_thread(project.complaint, "NoSuchName")
             await connection.value("mutation", "notes:add", {"text": "meanwhile"})
             await client.value(0, lambda value: value == "1 notes")
             project.edit("notes.py", "import NoSuchName, MutationCtx", "import MutationCtx")
@@ -168,7 +170,6 @@ def test_a_broken_edit_is_explained_and_the_code_before_it_serves_on(project: Pr
     assert f"{project.folder / 'notes.py'}:7: SyntaxError: " in unreadable
     assert "the code before it goes on serving" in unreadable
     assert f"{project.folder / 'notes.py'}:1: " in unimportable
-    assert "NoSuchName" in unimportable
 
 
 def test_a_schema_that_documents_do_not_match_is_refused_with_the_document(project: Project) -> None:
@@ -176,7 +177,7 @@ def test_a_schema_that_documents_do_not_match_is_refused_with_the_document(proje
     note = project.call("mutation", "notes:add", {"text": "old"})
 
     project.edit("schema.py", '"text": v.string()', '"text": v.string(), "stars": v.number()')
-    complaint = project.complaint()
+    complaint = project.complaint("does not match the schema")
     second = project.call("mutation", "notes:add", {"text": "still without stars"})
     project.edit("schema.py", '"stars": v.number()', '"stars": v.optional(v.number())')
     project.reload()

@@ -10,14 +10,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from convexpy.storage.lmdb_store import LmdbStore
 from convexpy.transactions.checkup import Checkup
 from tests.clients.server import Server
 from tests.faults.conftest import APP
 from tests.faults.convex_client import http, sync_client
 from tests.faults.processes import processes_of
+from tests.patience import PATIENCE_SECONDS
 
 ROUND = "full"
 
@@ -91,14 +90,13 @@ def test_a_disk_that_takes_no_more_refuses_writes_and_serves_reads(tmp_path: Pat
 
 async def names_once_served(server: Server) -> Any:
     """The server closes connections that it has no descriptor for until it has noticed that others have gone."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             with contextlib.suppress(OSError, EOFError):
                 async with http(server.port) as connection:
                     return await connection.value("query", "rows:names", {"round": ROUND})
 
 
-@pytest.mark.timeout(60)
 def test_without_descriptors_connections_wait_or_are_refused_and_those_that_are_there_go_on(tmp_path: Path) -> None:
     server = Server(APP, tmp_path / "data")
     server.start()

@@ -11,8 +11,7 @@ import pytest
 
 from tests.clients.server import Server
 from tests.faults.test_reload import Project
-
-WAIT_SECONDS_MAX = 20.0
+from tests.patience import PATIENCE_SECONDS
 
 CONFIG = """from convexpy_workflow.config import workflow
 
@@ -90,7 +89,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
 
 
 def wait_for(project: Project, run: str, kind: str) -> dict[str, Any]:
-    deadline = time.monotonic() + WAIT_SECONDS_MAX
+    deadline = time.monotonic() + PATIENCE_SECONDS
     status: dict[str, Any] = project.call("query", "orders:status", {"run": run})
     while status["type"] != kind:
         assert time.monotonic() < deadline, status
@@ -99,12 +98,19 @@ def wait_for(project: Project, run: str, kind: str) -> dict[str, Any]:
     return status
 
 
+def is_at_the_gate(status: dict[str, Any]) -> bool:
+    """Whether the run's first step is over and its second one has begun."""
+    return [step["name"] for step in status["running"]] == ["orders:wait_for_the_gate"]
+
+
 def lines_after(project: Project, count: int) -> list[str]:
-    return [project.server.output.next(WAIT_SECONDS_MAX) or "" for _ in range(count)]
+    return [project.server.output.next(PATIENCE_SECONDS) or "" for _ in range(count)]
 
 
 def test_an_edit_under_a_running_workflow(project: Project) -> None:
     run = project.call("mutation", "orders:begin")
+    while not is_at_the_gate(project.call("query", "orders:status", {"run": run})):
+        time.sleep(0.02)  # polling another process; before that the journal has no first step that could not fit
 
     project.edit("orders.py", '{"item": "room"}', '{"item": "suite"}')
     project.reload()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 
-import httpx2
+from tests import patience
 
 DATA = bytes(range(256)) * 8
 DIGEST = base64.b64encode(hashlib.sha256(DATA).digest()).decode()
@@ -17,7 +17,7 @@ FORM = (
 
 
 def call(url: str, kind: str, path: str, args: dict[str, str]) -> object:
-    answer = httpx2.post(f"{url}/api/{kind}", json={"path": path, "args": args, "format": "json"}).json()
+    answer = patience.post(f"{url}/api/{kind}", json={"path": path, "args": args, "format": "json"}).json()
     assert answer["status"] == "success", answer
     return answer["value"]
 
@@ -31,7 +31,7 @@ def request(line: str, *headers: str, body: bytes = b"") -> bytes:
 def api_requests(url: str) -> list[bytes]:
     """To the API port of a server of the client tests' app: uploads, downloads, and HTTP actions below `/http`."""
     target = str(call(url, "mutation", "files:upload_url", {})).removeprefix(url)
-    file = httpx2.post(f"{url}{target}", content=DATA, headers={"content-type": "image/png"}).json()["storageId"]
+    file = patience.post(f"{url}{target}", content=DATA, headers={"content-type": "image/png"}).json()["storageId"]
     shown = call(url, "query", "files:show", {"file": file})
     assert isinstance(shown, dict)
     path = shown["url"].removeprefix(url)

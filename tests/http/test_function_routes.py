@@ -18,6 +18,7 @@ from convexpy.limits import HTTP_BODY_BYTES_MAX
 from convexpy.runtime.identity import AdminKeyAuthenticator
 from convexpy.runtime.timestamps import encode_ts
 from convexpy.server import ServerSettings, create_api_app, create_site_app
+from tests.patience import PATIENCE_SECONDS
 from tests.sync.fake_backend import FakeBackend
 from tests.sync.serving import serving
 
@@ -31,7 +32,10 @@ def with_api(scenario: Scenario) -> None:
     async def run() -> None:
         backend = FakeBackend(is_automatic=True)
         app = create_api_app(backend, ServerSettings("happy-animal", AdminKeyAuthenticator(ADMIN_KEY)))
-        async with serving(app) as address, httpx2.AsyncClient(base_url=f"http://{address}", timeout=30) as client:
+        async with (
+            serving(app) as address,
+            httpx2.AsyncClient(base_url=f"http://{address}", timeout=PATIENCE_SECONDS) as client,
+        ):
             await scenario(client, backend)
 
     asyncio.run(run())
@@ -222,7 +226,10 @@ def test_the_site_port_serves_actions_then_files_then_a_404(tmp_path: Path) -> N
 
     async def run() -> None:
         settings = ServerSettings("test", authenticator, web_folder=tmp_path, http_actions=OneAction())
-        async with serving(create_site_app(settings)) as address, httpx2.AsyncClient() as client:
+        async with (
+            serving(create_site_app(settings)) as address,
+            httpx2.AsyncClient(timeout=PATIENCE_SECONDS) as client,
+        ):
             base = f"http://{address}"
             assert (await client.get(f"{base}/hello")).text == "from the action"
             home, script = await client.get(f"{base}/"), await client.get(f"{base}/app.js")
@@ -233,10 +240,13 @@ def test_the_site_port_serves_actions_then_files_then_a_404(tmp_path: Path) -> N
             escaped = await client.get(f"{base}/..%2f..%2fetc/passwd")
             assert escaped.status_code == 404
         settings = ServerSettings("test", authenticator, http_actions=OneAction())
-        async with serving(create_api_app(FakeBackend(), settings)) as address, httpx2.AsyncClient() as client:
+        async with (
+            serving(create_api_app(FakeBackend(), settings)) as address,
+            httpx2.AsyncClient(timeout=PATIENCE_SECONDS) as client,
+        ):
             assert (await client.get(f"http://{address}/http/hello")).text == "from the action"
         async with serving(create_site_app(ServerSettings("test", authenticator))) as address:
-            async with httpx2.AsyncClient() as client:
+            async with httpx2.AsyncClient(timeout=PATIENCE_SECONDS) as client:
                 nothing = await client.get(f"http://{address}/")
             assert nothing.text == "This Convex deployment does not have HTTP actions enabled."
 

@@ -18,6 +18,7 @@ from convexpy.functions.storage import sign_upload, upload_namespace
 from convexpy.limits import MIB
 from convexpy.runtime.stored_files import FileWriter, StorageFull
 from convexpy.testing import TestBackend
+from tests import patience
 from tests.clients.server import Server
 
 APP = Path(__file__).parent / "files_app"
@@ -42,6 +43,14 @@ def backend(application: Application) -> Iterator[TestBackend]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(APP, tmp_path_factory.mktemp("data"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(APP, tmp_path)
     server.start()
     yield server
     server.stop()
@@ -115,13 +124,13 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
 
 def call(server: Server, kind: str, path: str, args: dict[str, Any] | None = None) -> Any:
     body = {"path": path, "args": args or {}, "format": "json"}
-    answer = httpx2.post(f"{server.url}/api/{kind}", json=body).json()
+    answer = patience.post(f"{server.url}/api/{kind}", json=body).json()
     assert answer["status"] == "success", answer
     return answer["value"]
 
 
 def upload(server: Server, data: Any, **headers: str) -> httpx2.Response:
-    return httpx2.post(call(server, "mutation", "files:upload_url"), content=data, headers=headers, timeout=60)
+    return patience.post(call(server, "mutation", "files:upload_url"), content=data, headers=headers)
 
 
 def test_an_upload_is_served_with_ranges_and_an_etag(server: Server) -> None:
@@ -130,7 +139,7 @@ def test_an_upload_is_served_with_ranges_and_an_etag(server: Server) -> None:
     shown = call(server, "query", "files:show", {"file": file["storageId"]})
     url = shown["url"]
 
-    whole = httpx2.get(url)
+    whole = patience.get(url)
     assert whole.content == data
     assert whole.headers["content-type"] == "image/png"
     assert whole.headers["digest"] == f"sha-256={sha256_of(data)}"
@@ -138,38 +147,38 @@ def test_an_upload_is_served_with_ranges_and_an_etag(server: Server) -> None:
     assert whole.headers["x-content-type-options"] == "nosniff"
     assert (shown["row"]["contentType"], shown["row"]["size"]) == ("image/png", 2560)
     for asked, start, end in [("0-9", 0, 10), ("2550-", 2550, 2560), ("-5", 2555, 2560), ("5-9999", 5, 2560)]:
-        part = httpx2.get(url, headers={"Range": f"bytes={asked}"})
+        part = patience.get(url, headers={"Range": f"bytes={asked}"})
         assert (part.status_code, part.content) == (206, data[start:end])
         assert part.headers["content-range"] == f"bytes {start}-{end - 1}/2560"
     for asked in ("2560-", "0-1,3-4", "5-2", "-0"):
-        assert httpx2.get(url, headers={"Range": f"bytes={asked}"}).status_code == 416
-    assert httpx2.get(url, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
-    head = httpx2.head(url)
+        assert patience.get(url, headers={"Range": f"bytes={asked}"}).status_code == 416
+    assert patience.get(url, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
+    head = patience.head(url)
     assert (head.content, head.headers["content-length"]) == (b"", "2560")
 
     call(server, "mutation", "files:delete", {"file": file["storageId"]})
-    gone = httpx2.get(url)
+    gone = patience.get(url)
     assert (gone.status_code, gone.json()["code"]) == (404, "FileNotFound")
 
 
 def test_refusals(server: Server) -> None:
     before = call(server, "query", "files:count")
-    forged = httpx2.post(f"{server.url}/api/storage/upload?token=0.99999999999999.x.y", content=b"x")
+    forged = patience.post(f"{server.url}/api/storage/upload?token=0.99999999999999.x.y", content=b"x")
     assert (forged.status_code, forged.json()["code"]) == (401, "StorageTokenInvalid")
     wrong = upload(server, b"x", Digest=f"sha-256={sha256_of(b'y')}")
     assert (wrong.status_code, wrong.json()["code"]) == (400, "BadDigest")
     for path in ("..%2f..%2fadmin_key", "admin_key", "%00", "00000000-0000-4000-8000-00000000000g"):
-        assert httpx2.get(f"{server.url}/api/storage/{path}").status_code in (400, 404)
+        assert patience.get(f"{server.url}/api/storage/{path}").status_code in (400, 404)
     assert call(server, "query", "files:count") == before
     assert not list((server.data / "files").glob("*.uploading"))
 
 
 def test_an_empty_file_is_a_file_and_each_upload_a_new_one(server: Server) -> None:
     url = call(server, "mutation", "files:upload_url")
-    first, second = (httpx2.post(url, content=b"").json()["storageId"] for _ in range(2))
+    first, second = (patience.post(url, content=b"").json()["storageId"] for _ in range(2))
 
     assert first != second
-    empty = httpx2.get(call(server, "query", "files:show", {"file": first})["url"])
+    empty = patience.get(call(server, "query", "files:show", {"file": first})["url"])
     assert (empty.status_code, empty.content) == (200, b"")
 
 
@@ -186,32 +195,32 @@ def test_the_official_client_uploads_as_its_documentation_says(server: Server) -
     console.log(await (await fetch(shown.url)).text(), shown.row.contentType);
     """
     command = ["node", "--input-type=module", "-e", script, server.url]
-    done = subprocess.run(command, cwd=CLIENTS, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=CLIENTS, capture_output=True, text=True, timeout=patience.PATIENCE_SECONDS)
 
     assert done.stdout.strip() == "from node text/plain", done.stderr
 
 
-def memory_of(pid: int, name: str) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError(name)
+def peak_memory_of(pid: int) -> int:
+    """The most bytes that a process has ever held at once."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("VmHWM:"))
 
 
 @pytest.mark.parametrize("mib", [64, pytest.param(1024, marks=pytest.mark.slow)])
-def test_large_files_pass_through_little_memory(server: Server, mib: int) -> None:
-    """Peak memory of the server grows by far less than the file."""
+def test_large_files_pass_through_little_memory(own_server: Server, mib: int) -> None:
+    """Peak memory of a server that has seen nothing else grows by far less than the file."""
+    server = own_server
     upload(server, b"warm")
-    before = memory_of(server.pid, "VmRSS")
+    before = peak_memory_of(server.pid)
     chunk = bytes(MIB)
     sent = upload(server, (chunk for _ in range(mib)))
     url = call(server, "query", "files:show", {"file": sent.json()["storageId"]})["url"]
     size = 0
-    with httpx2.stream("GET", url, timeout=60) as response:
+    with patience.stream("GET", url) as response:
         for part in response.iter_bytes():
             size += len(part)
 
-    grown = memory_of(server.pid, "VmHWM") - before
+    grown = peak_memory_of(server.pid) - before
     print(f"{mib} MiB each way: peak memory of the server grew by {grown / MIB:.1f} MiB")
     assert size == mib * MIB
     assert grown < 16 * MIB

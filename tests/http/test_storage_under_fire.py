@@ -9,6 +9,7 @@ import random
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.client import HTTPResponse
 from pathlib import Path
@@ -19,7 +20,9 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from convexpy.limits import MIB
+from tests import patience
 from tests.clients.server import Server
+from tests.patience import PATIENCE_SECONDS
 
 from .test_storage import APP, call, sha256_of, upload
 
@@ -41,7 +44,8 @@ def names(server: Server) -> set[str]:
 
 def wait_for_names(server: Server, wanted: int) -> None:
     """Until the folder has so many files, finished or not; the socket says nothing of what the server does with it."""
-    for _ in range(10_000):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
         if len(names(server)) == wanted:
             return
         call(server, "query", "files:count")
@@ -51,7 +55,7 @@ def wait_for_names(server: Server, wanted: int) -> None:
 def begin_upload(server: Server, url: str, size: int, sent: bytes) -> socket.socket:
     """Say how much is coming, and send a part of it."""
     parts = urlsplit(url)
-    client = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+    client = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS)
     client.sendall(
         f"POST {parts.path}?{parts.query} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode() + sent
     )
@@ -66,7 +70,7 @@ def stored_as(client: socket.socket) -> str:
 
 
 def bytes_of(server: Server, file: str) -> bytes:
-    return httpx2.get(call(server, "query", "files:show", {"file": file})["url"]).content
+    return patience.get(call(server, "query", "files:show", {"file": file})["url"]).content
 
 
 def test_a_server_that_dies_in_an_upload_leaves_neither_row_nor_file(tmp_path: Path) -> None:
@@ -80,7 +84,7 @@ def test_a_server_that_dies_in_an_upload_leaves_neither_row_nor_file(tmp_path: P
             server.restart()
         assert (names(server), call(server, "query", "files:count")) == (set(), 0)
 
-        file = httpx2.post(url, content=b"again").json()["storageId"]
+        file = patience.post(url, content=b"again").json()["storageId"]
 
         assert bytes_of(server, file) == b"again"
     finally:
@@ -112,7 +116,7 @@ def test_rows_and_files_are_the_same_however_often_the_server_is_killed(tmp_path
     try:
         for _ in range(KILLS):
             for _ in range(chance.randrange(3, 25)):
-                assert progress.acquire(timeout=60)
+                assert progress.acquire(timeout=PATIENCE_SECONDS)
             server.restart()
     finally:
         is_over.set()
@@ -168,7 +172,7 @@ def test_ranges_at_the_edges(server: Server) -> None:
     )
 
     def get(asked: str, of: str = url) -> tuple[int, bytes, str | None]:
-        answer = httpx2.get(of, headers={"Range": asked})
+        answer = patience.get(of, headers={"Range": asked})
         return answer.status_code, answer.content, answer.headers.get("content-range")
 
     assert get("bytes=-99") == (206, b"0123456789", "bytes 0-9/10")
@@ -180,11 +184,11 @@ def test_ranges_at_the_edges(server: Server) -> None:
     assert get("lines=1-2") == (200, b"0123456789", None), "a unit that nobody knows is as if it were not there"
     for asked in ("bytes=0-", "bytes=-5"):
         assert get(asked, empty) == (416, b"", "bytes */0"), asked
-    stale = httpx2.get(url, headers={"Range": "bytes=0-1", "If-Range": '"another"'})
+    stale = patience.get(url, headers={"Range": "bytes=0-1", "If-Range": '"another"'})
     assert (stale.status_code, stale.content) == (200, b"0123456789")
-    part = httpx2.head(url, headers={"Range": "bytes=2-4"})
+    part = patience.head(url, headers={"Range": "bytes=2-4"})
     assert (part.status_code, part.content, part.headers["content-length"]) == (206, b"", "3")
-    missing = httpx2.head(url.rpartition("/")[0] + "/00000000-0000-4000-8000-000000000000")
+    missing = patience.head(url.rpartition("/")[0] + "/00000000-0000-4000-8000-000000000000")
     assert (missing.status_code, missing.content) == (404, b"")
 
 
@@ -195,9 +199,12 @@ def test_a_page_of_another_origin_uploads_and_shows_a_file(server: Server) -> No
     url = call(server, "mutation", "files:upload_url")
     with (
         sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"]) as browser,
+        playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox"], timeout=PATIENCE_SECONDS * 1000
+        ) as browser,
     ):
         page = browser.new_page()
+        page.set_default_timeout(PATIENCE_SECONDS * 1000)
         page.goto(server.site_url)  # the site's port is another origin than the API's
         sent = page.evaluate(
             """async ([url, digest]) => {
@@ -226,7 +233,7 @@ def test_a_page_of_another_origin_uploads_and_shows_a_file(server: Server) -> No
     assert fetched == [206, "a page", "text/plain;charset=utf-8"]
     assert text == "from a page"
     assert refused == [401, "StorageTokenInvalid"], "the page may read why"
-    preflight = httpx2.options(
+    preflight = patience.options(
         url,
         headers={
             "Origin": "https://page.test",

@@ -13,6 +13,7 @@ from convexpy.http.table_routes import TableRoutes
 from convexpy.runtime.identity import AdminKeyAuthenticator
 from convexpy.server import ServerSettings, create_api_app
 from tests.http.test_function_routes import ADMIN, ADMIN_KEY
+from tests.patience import PATIENCE_SECONDS
 from tests.sync.fake_backend import FakeBackend
 from tests.sync.serving import serving
 
@@ -38,7 +39,10 @@ def post(body: dict[str, Any], headers: dict[str, str] = ADMIN) -> tuple[httpx2.
 
     async def run() -> httpx2.Response:
         app = create_api_app(FakeBackend(is_automatic=True), settings)
-        async with serving(app) as address, httpx2.AsyncClient(base_url=f"http://{address}", timeout=30) as client:
+        async with (
+            serving(app) as address,
+            httpx2.AsyncClient(base_url=f"http://{address}", timeout=PATIENCE_SECONDS) as client,
+        ):
             return await client.post("/api/delete_tables", json=body, headers=headers)
 
     return asyncio.run(run()), keeper

@@ -28,7 +28,7 @@ def mark(ctx: MutationCtx, item: str, kind: str) -> None:
 @internal_action
 async def act(ctx: ActionCtx, item: str) -> str:
     await ctx.run_mutation(mark, {"item": item, "kind": "begin"})
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0.05)
     await ctx.run_mutation(mark, {"item": item, "kind": "end"})
     return item
 
