@@ -18,6 +18,7 @@ import pytest
 
 from convexpy.functions import guard
 from convexpy.functions.call_environment import slot
+from tests.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 PREAMBLE = """
@@ -50,7 +51,7 @@ def run_guarded(script: str, before: str = "") -> str:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     assert process.returncode == 0, process.stderr
     return process.stdout

@@ -7,7 +7,6 @@ import contextlib
 import re
 from pathlib import Path
 
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from convexpy.runtime.stored_files import UNFINISHED
@@ -15,8 +14,8 @@ from tests.clients.server import Server
 from tests.faults.convex_client import http, sync_client
 from tests.faults.processes import processes_of
 from tests.fuzz.corpus import Session
+from tests.patience import PATIENCE_SECONDS, connect
 
-ANSWER_SECONDS_MAX = 30.0
 HTTP_PATIENCE_SECONDS = 0.02  # a request that bending has made incomplete is never answered
 CLOSE_CODES = {1000, 1001, 1002, 1003, 1005, 1007, 1009, 1011, 1013}
 STATUS = re.compile(rb"HTTP/1\.1 (\d{3})")
@@ -32,10 +31,12 @@ class Target:
 
     Args:
         server: started; `complaints` must be its own.
+        http_seconds: how long the rest of an answer to a request is waited for.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, http_seconds: float = HTTP_PATIENCE_SECONDS) -> None:
         self._server = server
+        self._http_seconds = http_seconds
         self._pid = server.pid
         self._workers = self._processes()
         self._canary_value = 0
@@ -52,7 +53,7 @@ class Target:
         url = f"ws://127.0.0.1:{self._server.port}{session.path}"
         try:
             async with (
-                asyncio.timeout(ANSWER_SECONDS_MAX),
+                asyncio.timeout(PATIENCE_SECONDS),
                 connect(url, additional_headers=headers, max_size=None, compression=None) as socket,
             ):
                 reading = asyncio.create_task(self._read(socket))
@@ -66,7 +67,7 @@ class Target:
         except InvalidHandshake:
             return
         except TimeoutError:
-            raise Fault(f"no answer within {ANSWER_SECONDS_MAX:g} s to {session!r}") from None
+            raise Fault(f"no answer within {PATIENCE_SECONDS:g} s to {session!r}") from None
         if code not in CLOSE_CODES:
             raise Fault(f"closed with {code} after {session!r}")
 
@@ -95,7 +96,7 @@ class Target:
             with contextlib.suppress(ConnectionError, TimeoutError):
                 writer.write(raw)
                 await writer.drain()
-                while data := await asyncio.wait_for(reader.read(65536), HTTP_PATIENCE_SECONDS):
+                while data := await asyncio.wait_for(reader.read(65536), self._http_seconds):
                     answer += data
         finally:
             writer.close()
@@ -112,12 +113,12 @@ class Target:
             raise Fault("the server process has ended")
         if (workers := self._processes()) != self._workers:
             raise Fault(f"its processes were {self._workers} and are now {workers}")
-        async with asyncio.timeout(ANSWER_SECONDS_MAX), http(self._server.port) as connection:
+        async with asyncio.timeout(PATIENCE_SECONDS), http(self._server.port) as connection:
             self._canary_value += 1
             value = await connection.value("mutation", "counters:add", {"name": "canary of the fuzzer", "by": 1})
             if value != self._canary_value:
                 raise Fault(f"the canary's counter is {value} and should be {self._canary_value}")
-        async with asyncio.timeout(ANSWER_SECONDS_MAX), sync_client(self._server.port) as client:
+        async with asyncio.timeout(PATIENCE_SECONDS), sync_client(self._server.port) as client:
             await client.subscribe(0, "counters:read", {"name": "canary of the fuzzer"})
             await client.value(0, lambda value: value == self._canary_value)
         await self._uploads_end()
@@ -128,7 +129,7 @@ class Target:
         """Nobody sends any more, so what was not sent whole is to go."""
         unfinished: list[str] = []
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while unfinished := [path.name for path in (self._server.data / "files").glob(f"*{UNFINISHED}")]:
                     await asyncio.sleep(0.05)  # between looks at a folder, which tells nobody of its changes
         if unfinished:

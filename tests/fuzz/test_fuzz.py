@@ -14,6 +14,7 @@ from tests.clients.server import Server
 from tests.faults.processes import processes_of, wait_until_gone
 from tests.fuzz.run import APP, fuzz
 from tests.fuzz.target import Fault, Target
+from tests.patience import PATIENCE_SECONDS
 
 
 def test_a_server_takes_whatever_clients_send() -> None:
@@ -52,7 +53,7 @@ def test_the_judge_sees_a_request_that_nobody_expected(tmp_path: Path) -> None:
 
         server = Server(APP, tmp_path)
         server.start()
-        target = Target(server)
+        target = Target(server, http_seconds=PATIENCE_SECONDS)  # it answers, and then closes
         server.stop()
         async with await asyncio.start_server(answer, "127.0.0.1", server.port):
             with pytest.raises(Fault, match="status 500"):

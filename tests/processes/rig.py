@@ -19,6 +19,7 @@ from convexpy.processes.messages import Load, Output
 from convexpy.processes.pool import FunctionPool
 from convexpy.processes.template_process import TemplateProcess
 from convexpy.runtime.messages import Call, CallKind
+from tests.patience import PATIENCE_SECONDS
 
 T = TypeVar("T")
 SMALL_APP = "tests.processes.small_app:load"
@@ -62,7 +63,7 @@ class Reports(list[str]):
 
 @asynccontextmanager
 async def function_pool(
-    *, workers: int = 2, hard_after_seconds: float = 5.0, timeout_seconds: float = 1.0, **settings: Any
+    *, workers: int = 2, hard_after_seconds: float = PATIENCE_SECONDS, timeout_seconds: float = 1.0, **settings: Any
 ) -> AsyncIterator[tuple[FunctionPool, Reports]]:
     """A pool whose first generation runs."""
     reports = Reports()
@@ -82,7 +83,10 @@ async def function_pool(
 
 @asynccontextmanager
 async def action_pool(
-    handle: Callable[[Call, str, bytes], Awaitable[bytes]], *, timeout_seconds: float = 60.0, hard_after_seconds: float
+    handle: Callable[[Call, str, bytes], Awaitable[bytes]],
+    *,
+    timeout_seconds: float = PATIENCE_SECONDS,
+    hard_after_seconds: float = PATIENCE_SECONDS,
 ) -> AsyncIterator[tuple[ActionPool, Reports]]:
     """An action pool whose first generation runs."""
     reports = Reports()
@@ -118,7 +122,7 @@ class Gate:
         await asyncio.to_thread(self.release_path.write_text, text)
 
 
-async def gone(pid: int, timeout_seconds: float = 20.0) -> None:
+async def gone(pid: int) -> None:
     """Wait until a process, anybody's, has ended."""
     try:
         pidfd = os.pidfd_open(pid)
@@ -128,7 +132,7 @@ async def gone(pid: int, timeout_seconds: float = 20.0) -> None:
     loop = asyncio.get_running_loop()
     loop.add_reader(pidfd, ended.set)
     try:
-        async with asyncio.timeout(timeout_seconds):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await ended.wait()
     finally:
         loop.remove_reader(pidfd)

@@ -12,7 +12,10 @@ import pytest
 from convexpy.errors import ConvexpyError
 from convexpy.processes import action_pool as action_pool_module
 from convexpy.runtime.messages import Call
+from tests.patience import PATIENCE_SECONDS
 from tests.processes.rig import action_pool, call, run, small_load, started_template
+
+TIMED_OUT = "Function execution timed out (maximum duration: {})"
 
 
 class Operations:
@@ -42,7 +45,7 @@ def test_actions_ask_the_server_from_tasks_and_from_threads() -> None:
     """Each result finds the action, and the operation, that asked."""
 
     async def main() -> None:
-        async with action_pool(Operations(), hard_after_seconds=5) as (pool, _):
+        async with action_pool(Operations()) as (pool, _):
             calls = [call("operation", 4), call("thread", 5), call("operations", list(range(200))), call("echo", [1])]
             replies = await asyncio.gather(*map(pool.submit, calls))
 
@@ -57,7 +60,7 @@ def test_at_most_so_many_operations_of_one_action_are_in_flight() -> None:
 
     async def main() -> None:
         operations = Operations()
-        async with action_pool(operations, hard_after_seconds=5) as (pool, _):
+        async with action_pool(operations) as (pool, _):
             reply = await pool.submit(call("operations", list(range(500))))
 
             assert len(json.loads(reply.value)) == 500
@@ -74,7 +77,7 @@ def test_an_operation_that_fails_raises_in_the_action(args: str, error: str) -> 
     """Texts of our own errors are for the caller, those of our bugs are not."""
 
     async def main() -> None:
-        async with action_pool(Operations(), hard_after_seconds=5) as (pool, reports):
+        async with action_pool(Operations()) as (pool, reports):
             reply = await pool.submit(call("operation", args))
 
             assert error in reply.error
@@ -88,11 +91,14 @@ def test_an_action_past_its_wall_clock_is_an_error(path: str) -> None:
     """A coroutine is cancelled, a thread is left behind; the worker serves on."""
 
     async def main() -> None:
-        async with action_pool(Operations(), timeout_seconds=0.1, hard_after_seconds=20) as (pool, _):
+        async with action_pool(Operations(), timeout_seconds=0.1) as (pool, _):
             reply = await pool.submit(call(path))
 
-            assert reply.error == "Function execution timed out (maximum duration: 0.1s)"
-            assert (await pool.submit(call("echo", 1))).value == b"1"
+            assert reply.error == TIMED_OUT.format("0.1s")
+            # What follows has as little time, which a busy machine may take from it.
+            while (reply := await pool.submit(call("echo", 1))).error == TIMED_OUT.format("0.1s"):
+                pass
+            assert reply.value == b"1"
 
     run(main())
 
@@ -101,14 +107,16 @@ def test_a_worker_whose_loop_an_action_blocks_is_killed() -> None:
     """Every action in it that is past its time has timed out, whichever blocked; none of them is run again."""
 
     async def main() -> None:
-        async with action_pool(Operations(), timeout_seconds=0.2, hard_after_seconds=0.3) as (pool, reports):
-            blocking, beside = pool.submit(call("hang")), pool.submit(call("wait_for_ever"))
+        async with action_pool(Operations(), timeout_seconds=1.5, hard_after_seconds=0.5) as (pool, reports):
+            beside, blocking = pool.submit(call("wait_for_ever")), pool.submit(call("hang"))
 
             for reply in await asyncio.gather(blocking, beside):
                 assert (reply.loss, reply.is_system_error) == ("killed", False)
-                assert reply.error == "Function execution timed out (maximum duration: 0.2s)"
+                assert reply.error == TIMED_OUT.format("1.5s")
             assert reports.having("blocked its event loop. Running in it: hang, wait_for_ever.")
-            assert (await pool.submit(call("echo", 1))).is_ok
+            while (reply := await pool.submit(call("echo", 1))).error == TIMED_OUT.format("1.5s"):
+                pass
+            assert reply.is_ok
 
     run(main())
 
@@ -118,7 +126,7 @@ def test_an_action_whose_worker_is_killed_is_not_run_again() -> None:
 
     async def main() -> None:
         operations = Operations()
-        async with action_pool(operations, hard_after_seconds=5) as (pool, _):
+        async with action_pool(operations) as (pool, _):
             waiting = pool.submit(call("wait_for_ever"))
             await operations.begun.wait()
 
@@ -138,7 +146,7 @@ def test_cancelling_the_future_cancels_the_action() -> None:
 
     async def main() -> None:
         operations = Operations()
-        async with action_pool(operations, hard_after_seconds=5) as (pool, _):
+        async with action_pool(operations) as (pool, _):
             waiting = pool.submit(call("wait_for_ever"))
             await operations.begun.wait()
 
@@ -156,7 +164,7 @@ def test_more_actions_than_may_run_are_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(action_pool_module, "ACTIONS_IN_FLIGHT_MAX", 1)
 
     async def main() -> None:
-        async with action_pool(Operations(), hard_after_seconds=5) as (pool, _):
+        async with action_pool(Operations()) as (pool, _):
             waiting = pool.submit(call("wait_for_ever"))
 
             refused = await pool.submit(call("echo"))
@@ -179,7 +187,7 @@ def test_running_actions_finish_on_old_code() -> None:
             await release.wait()
             return b"done"
 
-        async with action_pool(handle, hard_after_seconds=5) as (pool, _):
+        async with action_pool(handle) as (pool, _):
             old = pool.submit(call("operation", 1))
             await begun.wait()
             old_pid = pool.pids[0]
@@ -192,7 +200,7 @@ def test_running_actions_finish_on_old_code() -> None:
             assert (await old).value == b'"done"'
             assert int(new_pid) != old_pid
             await pool.close()
-            await template.process.wait(20)
+            await template.process.wait(PATIENCE_SECONDS)
 
     run(main())
 
@@ -201,7 +209,7 @@ def test_an_error_that_escapes_the_runner_is_marked_as_the_platforms() -> None:
     """It is not the action's fault."""
 
     async def main() -> None:
-        async with action_pool(Operations(), hard_after_seconds=5) as (pool, _):
+        async with action_pool(Operations()) as (pool, _):
             reply = await pool.submit(call("fail"))
 
             assert reply.is_system_error

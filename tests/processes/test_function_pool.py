@@ -17,6 +17,7 @@ from convexpy.limits import FunctionLimits
 from convexpy.processes import pool as pool_module
 from convexpy.processes.pool import FunctionPool
 from convexpy.runtime.messages import Reply
+from tests.patience import PATIENCE_SECONDS
 from tests.processes.rig import Gate, Reports, call, function_pool, gone, run, small_load, started_template
 
 T = TypeVar("T")
@@ -103,7 +104,7 @@ def test_a_loop_inside_c_is_killed_at_the_hard_limit_and_its_neighbours_run_else
     """All four are in one frame of one worker. Only the one that hangs is an error, and it is not run again."""
 
     async def main() -> None:
-        async with function_pool(workers=1, timeout_seconds=0.2, hard_after_seconds=0.3) as (pool, reports):
+        async with function_pool(workers=1, timeout_seconds=0.2, hard_after_seconds=2) as (pool, reports):
             gate = Gate(tmp_path)
             held = pool.submit(call("hold", gate.args), limit_seconds=60)
             await gate.arrival()
@@ -291,7 +292,7 @@ def test_a_switch_sends_new_and_waiting_calls_to_the_new_generation(tmp_path: Pa
             assert (await held).value == b'"released"'
             await gone(old_pid)
             await pool.close()
-            await template.process.wait(20)
+            await template.process.wait(PATIENCE_SECONDS)
 
     run(main())
 
@@ -317,7 +318,7 @@ def test_a_second_switch_does_not_wait_for_the_first_ones_old_calls(tmp_path: Pa
             assert second == pool.pids[0]
             await pool.close()
             for template in templates:
-                await template.process.wait(20)
+                await template.process.wait(PATIENCE_SECONDS)
 
     run(main())
 
@@ -335,7 +336,7 @@ def test_a_staged_generation_that_is_discarded_leaves_the_current_one_alone() ->
 
             assert (await staged).loss == "died"
             assert (await pool.submit(call("generation"))).value == b"1"
-            await template.process.wait(20)
+            await template.process.wait(PATIENCE_SECONDS)
 
     run(main())
 
@@ -352,7 +353,7 @@ def test_workers_that_cannot_start_are_an_error_and_not_a_wait() -> None:
             await pool.stage(template)
         pool.discard_staged()
         await pool.close()
-        await template.process.wait(20)
+        await template.process.wait(PATIENCE_SECONDS)
 
         assert (await pool.submit(call("echo"))).error == "The server is stopping."
 

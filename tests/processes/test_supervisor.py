@@ -149,7 +149,7 @@ async def _started(folder: Path, order: Load | None = None) -> tuple[Supervisor,
         report=reports.append,
         committer_parts="tests.processes.small_committer:open_parts",
     )
-    functions = FunctionPool(FunctionLimits(), reports.append, workers=2)
+    functions = FunctionPool(FunctionLimits(), reports.append, workers=2, hard_after_seconds=1000)
     actions = ActionPool(FunctionLimits(), _no_operation, reports.append)
     supervisor.adopt(functions, actions)
     await supervisor.start_committer()

@@ -15,16 +15,16 @@ import uuid
 from random import Random
 from typing import Any
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from convexpy.runtime.timestamps import decode_ts
 from tests.faults.convex_client import CLIENT_PATH
+from tests.patience import PATIENCE_SECONDS, connect
 
 IN_FLIGHT = 8
 MESSAGES_PER_CONNECTION_MAX = 120
 RECONNECT_SECONDS = 0.05
-STUCK_SECONDS_MAX = 60.0
 
 AWAY = (OSError, EOFError, ConnectionClosed, InvalidHandshake)
 
@@ -61,8 +61,7 @@ class ResendingClient:
         """
         while self._next < self._count or self._waiting:
             try:
-                async with asyncio.timeout(STUCK_SECONDS_MAX):
-                    await self._connect_and_talk()
+                await self._connect_and_talk()
             except TimeoutError:
                 raise Stuck(f"client {self.name} waits for {sorted(self._waiting)}") from None
             except AWAY:
@@ -85,7 +84,9 @@ class ResendingClient:
                     self._cut(socket)
                     return
                 lifetime -= 1
-                self._take(json.loads(await socket.recv()))
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    message = await socket.recv()
+                self._take(json.loads(message))
 
     async def _greet(self, socket: ClientConnection) -> None:
         hello: dict[str, Any] = {

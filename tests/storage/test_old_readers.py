@@ -14,6 +14,7 @@ from convexpy.limits import OLD_READER_LOOK_SECONDS, OLD_READER_SECONDS_MAX
 from convexpy.storage.lmdb_store import LmdbStore
 from convexpy.storage.old_readers import OldReaders
 from tests.manual_environment import ManualEnvironment
+from tests.patience import PATIENCE_SECONDS
 
 READER = """
 import pathlib, sys
@@ -106,7 +107,7 @@ def test_an_action_worker_that_is_stuck_in_a_read_is_killed(watched: Watched, tm
     with reader(tmp_path, "cvx-action") as process:
         watched.commit_for(2 * OLD_READER_SECONDS_MAX)
 
-        assert process.wait(10) == -9
+        assert process.wait(PATIENCE_SECONDS) == -9
         assert "(cvx-action)" in watched.reports[0] and "was killed" in watched.reports[0]
 
 

@@ -103,7 +103,9 @@ def test_a_row_that_would_have_come_first_is_a_conflict_whatever_its_id(database
 _values = st.one_of(st.sampled_from(TEXTS), st.integers(0, 2), st.none())
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(rows=st.lists(st.tuples(_values, _values), max_size=12), own=st.integers(1, 12), descending=st.booleans())
 def test_two_long_fields_are_ordered_as_tuples(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[Any, Any]], own: int, descending: bool
