@@ -57,6 +57,9 @@ class SchedulingHost(Protocol):
     def resolve_target(self, reference: Any, purpose: str) -> Target:
         """Find the mutation or action that a reference names, or refuse."""
 
+    def run_here(self, reference: Any, args: Row | None, apart_from: Any) -> Row | None:
+        """Run a function in this transaction, if there is room; see `Scheduler.run_here`."""
+
     def warn(self, text: str) -> None:
         """Add a warning to the call's log lines."""
 
@@ -125,6 +128,24 @@ class Scheduler:
         due_ms = instant_ms(when, self._host.now_ms)
         callbacks = (on_complete, on_complete_failed)
         return self._schedule(due_ms, function, args, callbacks, context, lane, queue, completes_together)
+
+    def run_here(
+        self, function: Any, args: dict[str, Any] | None = None, *, apart_from: Any = None
+    ) -> dict[str, Any] | None:
+        """Run a mutation or query now, in this transaction, if it may: what would be scheduled for right now otherwise.
+
+        It runs as a scheduled function does: a sub-transaction with bounds of its own, whose error is its outcome.
+        Only a transaction that runs scheduled functions has room for more, and only while it is short and small; one
+        that is repeated after a conflict, a failure or the end of its process has none.
+
+        Args:
+            apart_from: a function of a component that `function` must not use, because its caller is in the midst of
+                something there. If it does, what it has done is taken back.
+
+        Returns:
+            the outcome, as `on_complete` gets it; None if nothing has happened, so that it is to be scheduled.
+        """
+        return self._host.run_here(function, args, apart_from)
 
     def _schedule(
         self,

@@ -225,7 +225,7 @@ class RuntimeBackend:
         return self._outcome(request, reply, reply.snapshot_ts)
 
     async def run_job(self, job_id: str, prefer: int | None, more_jobs: Sequence[str] = ()) -> dict[str, Any]:
-        """Run a row of `_scheduled_functions`; see `jobs.run_job`.
+        """Run a row of `_scheduled_functions`; see `job_batches.run_job`.
 
         Args:
             more_jobs: rows that may run in the same transaction; `taken` in the answer says how many rows did. After a
@@ -236,14 +236,16 @@ class RuntimeBackend:
         """
         preset: bytes | None = None
         is_deferred = False
-        more, is_alone = list(more_jobs), False
+        attempts = itertools.count()
+        is_alone = False
 
         def make_call() -> Call:
-            nonlocal more, is_alone
+            nonlocal is_alone
             call = self._bare_call("job", job_id, b"")
             call.preset_outcome, call.is_completion_deferred = preset, is_deferred
-            is_alone = not more
-            call.more_jobs, more = more, []
+            call.is_alone = is_alone = next(attempts) > 0
+            if not is_alone:
+                call.more_jobs = list(more_jobs)
             return call
 
         reply, _ = await self._run_committing(make_call, prefer)
@@ -277,10 +279,12 @@ class RuntimeBackend:
         """
         args = msgspec.msgpack.encode(payload)
         is_deferred = False
+        attempts = itertools.count()
 
         def make_call() -> Call:
             call = self._bare_call("system", name, args)
             call.job_id, call.is_completion_deferred = job_id, is_deferred
+            call.is_alone = next(attempts) > 0
             return call
 
         reply, _ = await self._run_committing(make_call, prefer, is_staged)

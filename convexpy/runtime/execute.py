@@ -21,7 +21,7 @@ from convexpy.functions.definitions import Function
 from convexpy.runtime.execution import Run, wrong_kind
 from convexpy.runtime.failures import failure_of
 from convexpy.runtime.generation import Generation
-from convexpy.runtime.jobs import run_job
+from convexpy.runtime.job_batches import run_job
 from convexpy.runtime.log_capture import capturing
 from convexpy.runtime.messages import NO_COMMIT, Call, Reply
 from convexpy.runtime.push_validation import note_misfits

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -45,6 +45,13 @@ from convexpy.values import Validator, normalize, size_beyond
 KIND_NAMES = {"query": "Query", "mutation": "Mutation", "action": "Action", "httpAction": "HttpAction"}
 
 
+class Room(Protocol):
+    """What lets a function of a transaction run others in it that would otherwise be scheduled."""
+
+    def run_here(self, located: Located, args: dict[str, Any], apart_from: str | None) -> dict[str, Any] | None:
+        """See `scheduler.run_here`."""
+
+
 class Run:
     """A transaction and everything that its functions share."""
 
@@ -68,6 +75,8 @@ class Run:
         self.new_generation: int | None = None  # set by a push
         self.new_namespaces: dict[str, int] = {}
         self.depth = 0
+        self.entered: set[str] = set()  # component instances whose functions have run
+        self.room: Room | None = None  # only while scheduled functions run
         self._streams = 0
         self.identity: dict[str, Any] | None = None if call.identity is None else msgspec.json.decode(call.identity)
 
@@ -100,6 +109,7 @@ class Run:
         kwargs = function.bind(args)
         ctx = QueryCtx(frame) if function.kind == "query" else MutationCtx(frame)
         slot = _FrameEnvironment(frame)
+        self.entered.add(located.instance.path)
         self.depth += 1
         try:
             with guard.call(slot), running(frame):
@@ -284,6 +294,17 @@ class Frame:
         return Target(located.namespace, located.function.path, located.function.kind == "action")
 
     # --- scheduled functions
+
+    def run_here(self, reference: Any, args: dict[str, Any] | None, apart_from: Any) -> dict[str, Any] | None:
+        """See `SchedulingHost`."""
+        run = self.run
+        if run.room is None:
+            return None
+        located = run.resolver.locate(self.instance, reference)
+        if located.function.kind not in ("query", "mutation"):
+            raise wrong_kind(located.function, "mutation")
+        avoided = None if apart_from is None else run.resolver.locate(self.instance, apart_from).instance.path
+        return run.room.run_here(located, normalize({} if args is None else args), avoided)
 
     def warn(self, text: str) -> None:
         """See `SchedulingHost`."""

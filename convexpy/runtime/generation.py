@@ -39,6 +39,8 @@ class Generation:
     monotonic_seconds: Callable[[], float] = _no_time
     api_origin: str = "https://some.convex.cloud"  # what URLs of files begin with
     catalogs: CatalogCache = field(default_factory=CatalogCache)
+    # Functions that were seen to use a component that they ought to have been apart from; see `job_batches.Room`.
+    users_of_components: set[tuple[str, str, str | None]] = field(default_factory=set)
     _resolver: Resolver | None = None
 
     def resolver_at(self, catalog: Catalog) -> Resolver:

@@ -3,7 +3,7 @@
 For a mutation: (a) the function as a sub-transaction, (b) `on_complete(outcome)` as another, then the row's final
 state. All of it commits or none, so each happens exactly once. If (a) raises, its writes go and the outcome is the
 error; if (b) raises, only its writes go and it becomes a row of its own, tried again with back-off. (a) and (b) have
-separate budgets. Rows of one lane that say so run in one transaction, each (a) by itself and all (b) as one call.
+separate budgets. `job_batches` has several rows in one transaction.
 For an action: the row turns `inProgress` here, the action runs after that commit, and
 `finish_action` records its outcome: at most once.
 
@@ -14,14 +14,14 @@ them in the same commit: each line once, whatever crashes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
 
 from convexpy.errors import FunctionNotFound, LimitExceeded
 from convexpy.functions.scheduling import Row, ScheduledUsage, completion_row, finished_row
-from convexpy.limits import JOBS_TOGETHER_SECONDS
-from convexpy.runtime.execution import Run, completes_together, job_hint
+from convexpy.runtime.execution import Run, job_hint
 from convexpy.runtime.failures import Failure, failure_of
 from convexpy.runtime.log_capture import LogSink, capturing, lines_for_outcome
 from convexpy.runtime.transaction_limits import warn_near_limits
@@ -34,108 +34,21 @@ RETRY_FIRST_MS = 500
 RETRY_LAST_MS = 2 * 3600 * 1000
 
 
-def run_job(run: Run) -> dict[str, Any]:
-    """Run the row that the call names, if it is still pending.
-
-    Returns:
-        `{"kind": "done"}`, `{"kind": "gone"}` for a row that is not pending any more, or for an action what to start:
-        `{"kind": "action", "component", "path", "args"}` (args as JSON).
-    """
-    return _run_alone(run, run.call.path) if not run.call.more_jobs else _run_together(run)
-
-
-class _Finished(NamedTuple):
-    """A row whose function has run."""
-
-    internal_id: bytes
-    row: Row
-    outcome: Outcome
-
-
-def _run_together(run: Run) -> dict[str, Any]:
-    """Run the rows that the call names in one transaction, as far as they go together, and complete them at once.
-
-    Returns:
-        as `run_job`, with `taken`: how many of the rows, counted from the first, are settled.
-    """
-    began = run.generation.monotonic_seconds()
-    finished: list[_Finished] = []
-    taken = 0
-    for job_id in (run.call.path, *run.call.more_jobs):
-        is_late = run.generation.monotonic_seconds() - began > JOBS_TOGETHER_SECONDS
-        if finished and (is_late or not run.transaction.is_small):
-            break
-        internal_id = decode_id(job_id)[1]
-        row = run.transaction.get(SCHEDULED_FUNCTIONS, internal_id)
-        if row is not None and row["state"]["kind"] == "pending":
-            if not completes_together(row) or (finished and not _have_same_completion(row, finished[0].row)):
-                if not finished:
-                    return {**_run_alone(run, job_id), "taken": taken + 1}
-                break
-            _begin_part(run, job_id)
-            finished.append(_Finished(internal_id, row, _run_and_log(run, row)))
-            run.finished_jobs.add(job_id)
-        taken += 1
-    _complete_together(run, finished)
-    return {"kind": "done" if finished else "gone", "taken": taken}
-
-
-def _have_same_completion(row: Row, other: Row) -> bool:
-    one, two = row["on_complete"], other["on_complete"]
-    return bool(one["namespace"] == two["namespace"] and one["path"] == two["path"])
-
-
-def _begin_part(run: Run, job_id: str) -> None:
-    """Begin a function of the app with bounds of its own, for the row that it belongs to."""
-    transaction = run.transaction
-    if not transaction.is_unlimited:  # else nothing of the app has run here yet
-        warn_near_limits(run)
-    run.job_id = job_id
-    transaction.is_unlimited = False
-    transaction.restart_usage()
-    run.scheduled = ScheduledUsage()
-    run.generation.restart_clock()
-
-
-def _complete_together(run: Run, finished: list[_Finished]) -> None:
-    """Deliver several outcomes in one call; if it raises, each in a call of its own."""
-    if len(finished) > 1 and _deliver_together(run, finished):
-        for internal_id, row, _ in finished:
-            run.transaction.delete(SCHEDULED_FUNCTIONS, internal_id, row)
-        return
-    for internal_id, row, outcome in finished:
-        run.job_id = row["_id"]
-        complete(run, internal_id, row, outcome, row)
-
-
-def _deliver_together(run: Run, finished: list[_Finished]) -> bool:
-    transaction = run.transaction
-    savepoint = transaction.savepoint()
-    marks = len(run.jobs), len(run.canceled_jobs)
-    first = finished[0].row
-    _begin_part(run, first["_id"])
-    completions = [
-        {"context": row["on_complete"]["context"], "outcome": outcome, "job_id": row["_id"]}
-        for _, row, outcome in finished
-    ]
-    try:
-        callback = first["on_complete"]
-        located = run.resolver.in_namespace(callback["namespace"], callback["path"])
-        run.invoke(located, {"completions": completions}, is_top=False)
-    except BaseException:
-        transaction.rollback(savepoint)
-        del run.jobs[marks[0] :]
-        del run.canceled_jobs[marks[1] :]
-        return False
-    return True
-
-
-def _run_alone(run: Run, job_id: str) -> dict[str, Any]:
-    run.job_id = job_id
+def pending_row(run: Run, job_id: str) -> tuple[bytes, Row] | None:
+    """Read the row of a function that nobody has run yet; None if it is gone, or not pending any more."""
     internal_id = decode_id(job_id)[1]
     row = run.transaction.get(SCHEDULED_FUNCTIONS, internal_id)
-    if row is None or row["state"]["kind"] != "pending":
-        return {"kind": "gone"}
+    return (internal_id, row) if row is not None and row["state"]["kind"] == "pending" else None
+
+
+def run_alone(run: Run, internal_id: bytes, row: Row) -> dict[str, Any]:
+    """Run a pending row.
+
+    Returns:
+        `{"kind": "done"}`, or for an action what to start: `{"kind": "action", "component", "path", "args"}` (args as
+        JSON).
+    """
+    run.job_id = row["_id"]
     if row.get("is_action"):
         try:
             located = run.resolver.in_namespace(row["target"]["namespace"], row["target"]["path"])
@@ -144,7 +57,7 @@ def _run_alone(run: Run, job_id: str) -> dict[str, Any]:
             return {"kind": "done"}
         return _begin_action(run, internal_id, row, located.instance.path)
     preset = run.call.preset_outcome
-    outcome = _run_and_log(run, row) if preset is None else msgspec.msgpack.decode(preset)
+    outcome = run_function(run, row) if preset is None else msgspec.msgpack.decode(preset)
     if "retry" in row and outcome["kind"] == "failed":
         _try_again_later(run, internal_id, row, outcome)
     else:
@@ -167,7 +80,7 @@ def complete(run: Run, internal_id: bytes, row: Row, outcome: Outcome, stored: R
     savepoint = transaction.savepoint()
     marks = len(run.jobs), len(run.canceled_jobs)
     is_platforms = transaction.is_unlimited  # after an action: nothing of the app has run here yet
-    _begin_part(run, row["_id"])
+    begin_part(run, row["_id"])
     try:
         if run.call.is_completion_deferred:
             raise LimitExceeded("on_complete ran beyond its time limit, or ended its process")
@@ -189,34 +102,72 @@ def complete(run: Run, internal_id: bytes, row: Row, outcome: Outcome, stored: R
     transaction.delete(SCHEDULED_FUNCTIONS, internal_id, stored)
 
 
-def _run_and_log(run: Run, row: Row) -> Outcome:
-    # Functions that share a transaction share neither their lines nor how many they may be.
-    whole, run.sink = run.sink, LogSink()
-    try:
-        with capturing(run.sink):
-            outcome, failure = _run_mutation(run, row)
-    finally:
-        own, run.sink = run.sink, whole
-        whole.absorb(own)
-    if "on_complete" in row and own.lines:
-        outcome["log_lines"] = lines_for_outcome(own.lines)
-    if failure is not None:
-        run.sink.add("ERROR", failure.log_text())
-    return outcome
-
-
-def _run_mutation(run: Run, row: Row) -> tuple[Outcome, Failure | None]:
+def begin_part(run: Run, job_id: str | None) -> None:
+    """Begin a function of the app with bounds of its own, for the row that it belongs to."""
     transaction = run.transaction
-    savepoint = transaction.savepoint()
-    marks = len(run.jobs), len(run.canceled_jobs)
-    try:
+    if not transaction.is_unlimited:  # else nothing of the app has run here yet
+        warn_near_limits(run)
+    run.job_id = job_id
+    transaction.is_unlimited = False
+    transaction.restart_usage()
+    run.scheduled = ScheduledUsage()
+    run.generation.restart_clock()
+
+
+def run_function(run: Run, row: Row) -> Outcome:
+    """Run the row's mutation; an error is its outcome, and takes its writes along."""
+
+    def call() -> Any:
         located = run.resolver.in_namespace(row["target"]["namespace"], row["target"]["path"])
         if located.function.kind != "mutation":
             raise FunctionNotFound(
                 f"Unsupported function type: {row['target']['path']} is a {located.function.kind} now; only mutations "
                 f"and actions can be scheduled."
             )
-        return {"kind": "success", "value": run.invoke(located, row["args"][0], is_top=False)}, None
+        return run.invoke(located, row["args"][0], is_top=False)
+
+    attempt = attempt_function(run, call)
+    attempt.log(run)
+    if "on_complete" not in row:
+        attempt.outcome.pop("log_lines", None)
+    return attempt.outcome
+
+
+class Attempt(NamedTuple):
+    """A function that has run, and what it printed, which is in no log yet."""
+
+    outcome: Outcome
+    sink: LogSink
+    failure: Failure | None
+
+    def log(self, run: Run) -> None:
+        """Put what it printed, and its error, into the run's log."""
+        run.sink.absorb(self.sink)
+        if self.failure is not None:
+            run.sink.add("ERROR", self.failure.log_text())
+
+
+def attempt_function(run: Run, call: Callable[[], Any]) -> Attempt:
+    """Run one function as a sub-transaction. What it raises is its outcome."""
+    # Functions that share a transaction share neither their lines nor how many they may be.
+    whole, run.sink = run.sink, LogSink()
+    own = run.sink
+    try:
+        with capturing(own):
+            outcome, failure = _run_guarded(run, call)
+    finally:
+        run.sink = whole
+    if lines := own.finish():
+        outcome["log_lines"] = lines_for_outcome(lines)
+    return Attempt(outcome, own, failure)
+
+
+def _run_guarded(run: Run, call: Callable[[], Any]) -> tuple[Outcome, Failure | None]:
+    transaction = run.transaction
+    savepoint = transaction.savepoint()
+    marks = len(run.jobs), len(run.canceled_jobs)
+    try:
+        return {"kind": "success", "value": call()}, None
     except BaseException as error:
         transaction.rollback(savepoint)
         del run.jobs[marks[0] :]

@@ -42,6 +42,7 @@ class Call(Struct, array_like=True, kw_only=True):
     is_completion_deferred: bool = False  # kind "job" after another one: its on_complete becomes a row of its own
     job_id: str | None = None  # the scheduled function that this call runs for
     more_jobs: list[str] = []  # kind "job": further rows of the same lane, to be run in the same transaction
+    is_alone: bool = False  # after a conflict or a hard kill: no further function in the same transaction
 
 
 class JobHint(Struct, array_like=True):

@@ -1,4 +1,4 @@
-"""Runs scheduled functions when they are due: from committed rows, each through `jobs.run_job`.
+"""Runs scheduled functions when they are due: from committed rows, each through `job_batches.run_job`.
 
 New rows come as hints with the commit that wrote them; the rest is found through the due index. Of each queue only the
 earliest `SCHEDULER_ROWS_IN_MEMORY_MAX` rows are held; a million pending rows cost nothing at rest.

@@ -12,6 +12,7 @@ from typing import Any
 from convexpy.functions.scheduling import Row, Scheduler, queue_key
 from convexpy.limits import SCHEDULED_ROW_DAYS, SESSION_REQUEST_DAYS
 from convexpy.runtime.execution import Frame, Run, job_hint
+from convexpy.runtime.job_batches import Room
 from convexpy.runtime.jobs import complete
 from convexpy.runtime.push import PUSH_FUNCTIONS
 from convexpy.runtime.storage_functions import STORAGE_FUNCTIONS
@@ -80,6 +81,8 @@ def finish_action(run: Run, payload: Payload) -> dict[str, Any]:
         if name in outcome:
             outcome[name] = decode_json(outcome[name])
     row = {name: value for name, value in row.items() if name != "running"}
+    if not run.call.is_alone:
+        run.room = Room(run)
     complete(run, internal_id, row, outcome)
     return {"kind": "done"}
 

@@ -208,6 +208,7 @@ def test_the_defaults_are_convexs() -> None:
         "bytes_written": 16 * MIB,
         "functions_scheduled": 1000,
         "scheduled_args_bytes": 16 * MIB,
+        "functions_together": 32,  # ours
         "tables": 10_000,
     }
     assert (limits.DOCUMENT_BYTES_MAX, limits.DOCUMENT_DEPTH_MAX) == (1 * MIB, 16)

@@ -86,6 +86,17 @@ def test_one_alone_completes_as_ever(shop: TestBackend) -> None:
     assert receipts(shop) == [["book: success"]]
 
 
+def test_functions_that_need_no_commit_between_them_share_one(shop: TestBackend) -> None:
+    """A bomb fails alone. A spare part goes into the depot, of which a tour keeps clear; once that has been seen, each
+    delivery has its own commit."""
+    stops = [{"to": "ann", "text": text} for text in ("book", "bomb", "lamp", "spare", "pen")]
+    shop.mutation(components.courier.parcels.tour, {"stops": stops})
+    shop.run_all_scheduled()
+
+    assert receipts(shop) == [["success", "failed", "success"], ["success"], ["success"]]
+    assert shop.query(components.courier.parcels.stored) == ["spare"]
+
+
 def test_lanes_and_queues_of_two_installations_are_apart(shop: TestBackend) -> None:
     shop.mutation(components.courier.parcels.hire_vans, {"count": 0})
     send(shop, "book")

@@ -1,14 +1,17 @@
-"""How a step begins: a job of the scheduler, a wait for an event, or a child run."""
+"""How a step begins: in the wave's own transaction, or as a job of the scheduler, a wait for an event, a child run."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from convexpy import MutationCtx
-from convexpy_workflow.commands import Outcome, StartStep
+from convexpy_workflow.app_values import bounded
+from convexpy_workflow.backtraces import describe_function_failure, is_users
+from convexpy_workflow.commands import Outcome, StartStep, Success
 from convexpy_workflow.definition import Definition
 from convexpy_workflow.jobs import kept_news, schedule_step
-from convexpy_workflow.records import outcome_from_fields
+from convexpy_workflow.output import HandlerOutput
+from convexpy_workflow.records import outcome_from_fields, outcome_of_job
 
 
 def begin_step(
@@ -30,6 +33,41 @@ def begin_step(
     if step.kind == "workflow":
         return _start_child(ctx, run, step), None
     return {"job": schedule_step(ctx, definition, run["_id"], int(run["epoch"]), step, step.delay_ms, failures=0)}, None
+
+
+def may_run_here(definition: Definition, step: StartStep) -> bool:
+    """Whether a step may run in the transaction of its wave. One that may be tried again is its own job from the start,
+    and so is one of a queue, whose limit counts it.
+    """
+    is_plain = step.retry is None and not step.delay_ms and definition.steps.name is None
+    return is_plain and step.kind in ("query", "mutation")
+
+
+def run_here(ctx: MutationCtx, definition: Definition, step: StartStep) -> tuple[Outcome, list[str]] | None:
+    """Run a step as its job would, if the transaction has room for it; gives its outcome and what it printed.
+
+    It must not use this component: until the wave is written the run is not as the journal says.
+    """
+    ran = ctx.scheduler.run_here(step.function, step.args, apart_from=definition.component.journal.load)
+    if ran is None:
+        return None
+    return bounded(outcome_of_job(ran), "Step return value"), ran.get("log_lines", [])
+
+
+def run_inline(ctx: MutationCtx, step: StartStep) -> tuple[Outcome, list[str]]:
+    """Run a step whose author wants it in the wave's transaction, with the bounds of that; see `run_here`."""
+    run = ctx.run_query if step.kind == "query" else ctx.run_mutation
+    output = HandlerOutput()
+    outcome: Outcome
+    try:
+        with output.catching():
+            outcome = Success(run(step.function, step.args))
+    except BaseException as error:
+        if not is_users(error):
+            raise
+        outcome = describe_function_failure(error)
+    output.write()
+    return bounded(outcome, "Step return value"), output.take_lines()
 
 
 def begin_child(ctx: MutationCtx, definition: Definition, run: dict[str, Any], delay_ms: float) -> dict[str, str]:

@@ -78,6 +78,11 @@ class Budget:
             )
         return None
 
+    def give_back(self, step: StartStep) -> None:
+        """Take back the count of a step that has run without being scheduled."""
+        self._scheduled -= 1
+        self._args_bytes -= size_of(step.args)
+
     def overflow(self) -> Failure | None:
         """Give the failure of a run whose journal has become too long to be replayed."""
         for unit, of, used, most in (

@@ -19,8 +19,8 @@ from typing import Any, Literal, TypeAlias
 
 from convexpy import MutationCtx
 from convexpy_workflow.app_values import bounded
-from convexpy_workflow.backtraces import describe_function_failure, is_users
-from convexpy_workflow.beginning import begin_step
+from convexpy_workflow.backtraces import describe_function_failure
+from convexpy_workflow.beginning import begin_step, may_run_here, run_here, run_inline
 from convexpy_workflow.budget import Budget
 from convexpy_workflow.commands import (
     CancelStep,
@@ -64,7 +64,7 @@ Printed = Mapping[int, tuple[int, list[str]]]
 
 _log = logging.getLogger("convexpy_workflow")
 
-# Outcomes that the handler is to have, in order; None for an inline step, which is run when its turn has come.
+# Outcomes that the handler is to have, in order; None for a step that is run, or scheduled, when its turn has come.
 Queue: TypeAlias = deque[tuple[int, Outcome | None]]
 
 
@@ -90,7 +90,7 @@ def run_wave(
         jobs: those whose completions bring the news.
 
     Raises:
-        DeadlockError: the handler did not come to rest, and something of it could not be taken back here.
+        DeterminismError, DeadlockError: in a first wave that its caller waits for.
     """
     key = (id(definition), workflow_id)
     held = warm_runs.take(key)
@@ -138,9 +138,9 @@ def run_wave(
         wave.advance(engine, output, pending, takes_timers=not news)
     except (DeterminismError, DeadlockError) as error:
         engine.close()
-        if is_start or wave.has_effects:
+        if is_start:
             raise  # the whole transaction goes, and with it what this wave did
-        Wave(ctx, definition, run, is_wake, news, printed).park(error, news)
+        wave.park(error, wave.unfed)
         return
     except BaseException:
         engine.close()
@@ -192,7 +192,8 @@ class Wave:
         self._now_ms = max(int(run["now_ms"]), ctx.now_ms())
         self._wave = int(run["wave"])
         self._started: dict[int, dict[str, Any]] = {}
-        self._commands: dict[int, StartStep] = {}
+        self._commands: dict[int, StartStep] = {}  # of `_started`
+        self.unfed: list[tuple[int, Outcome | None]] = []  # what the handler was to have when `advance` raised
         self._settled: list[dict[str, Any]] = []
         self._withdrawn: list[dict[str, Any]] = []
         self._timers: list[dict[str, Any]] = []
@@ -208,7 +209,6 @@ class Wave:
         self._values: LargeValues | None = None  # of the kept ones
         # Where the handler came from; None for the first wave.
         self.source: Literal["resumed", "replayed"] | None = None
-        self.has_effects = False  # an inline step ran, or a job was written
 
     @property
     def has_kept(self) -> bool:
@@ -242,23 +242,29 @@ class Wave:
             takes_timers: fire the handler's due timers too, after the news.
 
         Raises:
-            DeterminismError, DeadlockError: nothing of this wave may be written then.
+            DeterminismError, DeadlockError: the handler cannot take what comes first in `unfed`; it has taken all that
+                was before it.
         """
         queue: Queue = deque(news)
         self._arrived = dict(news)
         if not self._wave:
             self._feed(engine, output, Started(self._now_ms), queue)
-        while engine.outcome is None:
+        while engine.outcome is None and self._budget.overflow() is None:
             if queue:
                 position, outcome = queue.popleft()
-                if position in engine.pending_positions:
-                    if outcome is None:
-                        outcome = self._run_inline(self._commands[position])
+                if position not in engine.pending_positions:
+                    continue
+                if outcome is None:
+                    output.write()  # what the handler has printed so far comes before the step's own lines
+                    outcome = self._run_or_schedule(self._commands[position])
+                if outcome is not None:
+                    self.unfed = [(position, outcome), *queue]
                     self._feed(engine, output, StepResolved(self._now_ms, position, outcome), queue)
                 continue
             timer = engine.due_timer(self._now_ms) if takes_timers else None
             if timer is None:
                 return
+            self.unfed = []
             self._feed(engine, output, timer, queue)
 
     def _feed(self, engine: Engine, output: HandlerOutput, resolution: Resolution, queue: Queue) -> None:
@@ -342,39 +348,38 @@ class Wave:
             self._ctx.scheduler.cancel(row.pop("job"))
 
     def _begin(self, step: StartStep, pending: int, queue: Queue) -> None:
-        """Put an inline step into the queue, or schedule another; what cannot even be scheduled has failed."""
-        self.has_effects = True
-        outcome: Outcome | None
-        try:
-            if step.is_inline:
-                outcome = None  # it runs in its turn: by then the handler may have given it up
-            elif (refusal := self._budget.refuse_step(step, pending)) is not None:
-                outcome = Failure(refusal)
-            else:
-                fields, begun = begin_step(self._ctx, self._definition, self._run, step)
-                self._started[step.position] |= fields
-                if begun is None:
-                    return
-                outcome = begun
-        except Exception as error:
-            outcome = bounded(describe_function_failure(error), "Step return value")
-        queue.append((step.position, outcome))
+        """Put a step into the queue that may run in this transaction, or schedule it.
 
-    def _run_inline(self, step: StartStep) -> Outcome:
-        run = self._ctx.run_query if step.kind == "query" else self._ctx.run_mutation
-        output = HandlerOutput()
-        outcome: Outcome
-        try:
-            with output.catching():
-                outcome = Success(run(step.function, step.args))
-        except BaseException as error:
-            if not is_users(error):
-                raise
-            outcome = describe_function_failure(error)
-        output.write()
-        if lines := output.take_lines():
+        It runs in its turn, not here: by then the handler may have given it up.
+        """
+        refusal = None if step.is_inline else self._budget.refuse_step(step, pending)
+        if refusal is not None:
+            queue.append((step.position, Failure(refusal)))
+        elif step.is_inline or may_run_here(self._definition, step):
+            queue.append((step.position, None))
+        elif (outcome := self._schedule(step)) is not None:
+            queue.append((step.position, outcome))
+
+    def _run_or_schedule(self, step: StartStep) -> Outcome | None:
+        """Run a step in this transaction and give its outcome; None if that is to come later."""
+        ran = run_inline(self._ctx, step) if step.is_inline else run_here(self._ctx, self._definition, step)
+        if ran is None:
+            return self._schedule(step)
+        outcome, lines = ran
+        if not step.is_inline:
+            self._budget.give_back(step)
+        if lines:
             self._log_of[step.position] = {"attempt": 1, "lines": lines}
-        return bounded(outcome, "Step return value")
+        return outcome
+
+    def _schedule(self, step: StartStep) -> Outcome | None:
+        """Let a step begin; what cannot even be scheduled has failed. Gives the outcome of one that has it already."""
+        try:
+            fields, outcome = begin_step(self._ctx, self._definition, self._run, step)
+        except Exception as error:
+            return bounded(describe_function_failure(error), "Step return value")
+        self._started[step.position] |= fields
+        return outcome
 
     def commit(self, engine: Engine, outcome: Outcome | None, stalled: StalledError | None) -> dict[str, Any] | None:
         """Write the wave, and call the run's `on_complete` if it ended.
@@ -386,20 +391,7 @@ class Wave:
             the stamp that the run's row carries from now on; None if an inline step has ended the run meanwhile.
         """
         run = self._run
-        nonce = f"{self._ctx.random.getrandbits(64):016x}"
-        changes: dict[str, Any] = {
-            "wave": self._wave,
-            "nonce": nonce,
-            "now_ms": self._now_ms,
-        } | self._budget.journal_size()
-        if not run["wave"]:
-            changes |= {"started_ms": self._now_ms, "handler_lines": self._start_lines}
-        if self._patches:
-            changes["patches"] = [*run.get("patches", ()), *self._patches]
-        if self.source is not None:
-            waves = dict(run.get("waves", {"resumed": 0, "replayed": 0}))
-            waves[self.source] += 1
-            changes["waves"] = waves
+        changes = self._changes()
         if run["state"] == "stuck":
             changes |= {"state": "running", "stuck": None}
         if stalled is not None:
@@ -413,7 +405,25 @@ class Wave:
             return None  # whoever ended it has called back too
         if outcome is not None:
             self._call_back(changes["result"])
-        return {"epoch": run["epoch"], "wave": self._wave, "nonce": nonce}
+        return {"epoch": run["epoch"], "wave": self._wave, "nonce": changes["nonce"]}
+
+    def _changes(self) -> dict[str, Any]:
+        """Give the fields of the run's row that every wave writes."""
+        run = self._run
+        changes: dict[str, Any] = {
+            "wave": self._wave,
+            "nonce": f"{self._ctx.random.getrandbits(64):016x}",
+            "now_ms": self._now_ms,
+        } | self._budget.journal_size()
+        if self._wave and not run["wave"]:
+            changes |= {"started_ms": self._now_ms, "handler_lines": self._start_lines}
+        if self._patches:
+            changes["patches"] = [*run.get("patches", ()), *self._patches]
+        if self.source is not None:
+            waves = dict(run.get("waves", {"resumed": 0, "replayed": 0}))
+            waves[self.source] += 1
+            changes["waves"] = waves
+        return changes
 
     def _ending(self, outcome: Outcome) -> dict[str, Any]:
         result = outcome_to_fields(bounded(self._validated(outcome), "Workflow return value"))
@@ -438,7 +448,7 @@ class Wave:
     def park(
         self,
         error: DeterminismError | DeadlockError,
-        news: News,
+        news: Sequence[tuple[int, Outcome | None]],
         journal: dict[str, Any] | None = None,
         values: LargeValues | None = None,
     ) -> None:
@@ -448,14 +458,10 @@ class Wave:
             journal: what the run was replayed over, if that is where the error comes from, with its large values.
         """
         run = self._run
-        self._wave = int(run["wave"])
-        nonce = f"{self._ctx.random.getrandbits(64):016x}"
-        for position, outcome in news:
-            fields = {"outcome": outcome_to_fields(outcome), "completed_ms": self._now_ms}
-            self._budget.count_value(fields["outcome"])
-            self._settled.append({"position": position} | fields | self._log_of.pop(position, {}))
+        self._keep_unfed(news)
+        changes = self._changes()
         if self._definition.on_mismatch == "fail":
-            changes = self._ending(Failure(f"{type(error).__name__}: {error}")) | {"nonce": nonce}
+            changes |= self._ending(Failure(f"{type(error).__name__}: {error}"))
             self._write(changes)
             self._call_back(changes["result"])
             return
@@ -463,9 +469,23 @@ class Wave:
         if run["state"] == "running":
             _log.error("Workflow %s (%s) is stuck: %s", run["name"], run["_id"], error)
         reason = describe_misfit(self._definition, run, journal, values, error) | {"since_ms": since_ms}
-        changes = {"state": "stuck", "stuck": reason, "nonce": nonce} | self._budget.journal_size()
+        changes |= {"state": "stuck", "stuck": reason}
         retry_ms = min(max(self._now_ms - since_ms, STUCK_RETRY_MS_MIN), STUCK_RETRY_MS_MAX)
         self._write(changes | self._wake_changes(self._now_ms + retry_ms, is_over=False))
+
+    def _keep_unfed(self, news: Sequence[tuple[int, Outcome | None]]) -> None:
+        """Keep outcomes for later that the handler has not had; what has not run yet runs, or is scheduled."""
+        for position, known in news:
+            outcome = self._run_or_schedule(self._commands[position]) if known is None else known
+            if outcome is None:
+                continue
+            fields = {"outcome": outcome_to_fields(outcome), "completed_ms": self._now_ms}
+            self._budget.count_value(fields["outcome"])
+            fields |= self._log_of.pop(position, {})
+            if position in self._started:
+                self._started[position] |= fields | {"state": "done"}
+            else:
+                self._settled.append({"position": position} | fields)
 
     def _write(self, changes: dict[str, Any]) -> bool:
         """Write the wave; False if an inline step of it has ended the run, so that nothing is left to write."""

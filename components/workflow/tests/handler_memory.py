@@ -1,4 +1,7 @@
-"""Whether handlers stay in memory between two steps: always, never, now and then, or until the server restarts."""
+"""Whether handlers stay in memory between two steps: always, never, now and then, or until the server restarts.
+
+And "alone": always, but each step in a transaction of its own, as it is where there is no room for several in one.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,13 @@ import random
 import pytest
 from convexpy_workflow.warm import WarmRun, WarmRuns
 
-MODES = ("warm", "cold", "evicted", "restarted")
+MODES = ("warm", "cold", "evicted", "restarted", "alone")
+ALONE = {"functions_together": 1}
+
+
+def limits_of(mode: str) -> dict[str, int]:
+    """The deployment's limits in a mode; a restart between any two steps needs a commit between them."""
+    return ALONE if mode in ("alone", "restarted") else {}
 
 
 def set_mode(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from convexpy_workflow.warm import warm_runs
 from flow_deployment import FlowDeployment
-from handler_memory import MODES, set_mode
+from handler_memory import MODES, limits_of, set_mode
 
 USES: dict[str, Any] = {
     "gather": ["3 s", "1 s", "2 s"],
@@ -41,7 +41,7 @@ def test_asyncio_is_as_ever_and_the_same_in_every_replay(mode: str, monkeypatch:
     warm_runs.clear()
     set_mode(mode, monkeypatch)
     for part, expected in USES.items():
-        with FlowDeployment() as deployment:
+        with FlowDeployment(limits=limits_of(mode)) as deployment:
             run = deployment.mutation("constructs:begin", {"flow": "uses", "args": {"part": part}})
             deployment.run_all_scheduled()
             assert deployment.status(run) == {"type": "completed", "result": expected}, part
@@ -56,7 +56,7 @@ def test_chance_is_the_same_in_every_replay(mode: str, monkeypatch: pytest.Monke
     """Random numbers, unguessable ones, uuids, every clock; each run has its own, and a clock goes on between steps."""
     warm_runs.clear()
     set_mode(mode, monkeypatch)
-    with FlowDeployment() as deployment:
+    with FlowDeployment(limits=limits_of(mode)) as deployment:
         runs = [deployment.mutation("constructs:begin", {"flow": "draws", "args": {}}) for _ in range(2)]
         if mode == "restarted":
             for _ in range(3):

@@ -9,7 +9,7 @@ import pytest
 from convexpy_workflow.component import log_rows
 from convexpy_workflow.warm import warm_runs
 from flow_deployment import APP, FlowDeployment
-from handler_memory import MODES, set_mode
+from handler_memory import ALONE, MODES, limits_of, set_mode
 
 SPOKEN = [
     ("handler", None, None, "LOG", "begun"),
@@ -56,7 +56,7 @@ def spoken(deployment: FlowDeployment, run: str, lines_a_page: int = 100) -> lis
 def test_every_line_is_kept_once_in_order_and_with_its_step(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether the handler goes on or is run again over its journal, and over restarts between any two steps."""
     warm_runs.clear()
-    with FlowDeployment() as deployment:
+    with FlowDeployment(limits=limits_of(mode)) as deployment:
         set_mode(mode, monkeypatch)
         run = deployment.start("speaks")
         if mode == "restarted":
@@ -103,11 +103,12 @@ def test_steps_of_racing_runs_keep_each_line_once(deployment: FlowDeployment) ->
         assert [line for line in lines if line[1] != 1] == [line for line in SPOKEN if line[1] != 1]
 
 
-def test_lines_cost_no_document(deployment: FlowDeployment) -> None:
+def test_lines_cost_no_document() -> None:
     """A sequential step whose function and whose handler print writes the same five as a silent one."""
-    deployment.start("speaks_much", {"rounds": 10, "count": 3, "chars": 50})
-    commits = deployment.watch_commits()
-    deployment.run_all_scheduled()
+    with FlowDeployment(limits=ALONE) as deployment:
+        deployment.start("speaks_much", {"rounds": 10, "count": 3, "chars": 50})
+        commits = deployment.watch_commits()
+        deployment.run_all_scheduled()
 
     assert [count for _, count, _ in commits] == [5] * 9 + [3]
 

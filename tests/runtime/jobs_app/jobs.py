@@ -90,10 +90,39 @@ def complete_together(ctx: MutationCtx, **fields: Any) -> None:
         raise ValueError("several at once are too many")
 
 
+@internal_mutation
+def go_on(ctx: MutationCtx, context: list[Any], outcome: Any, job_id: str) -> None:
+    """Run what the context names, each here if there is room, else later; keep what came of it."""
+    came: list[Any] = []
+    for name, args in context:
+        apart_from = internal.jobs.use_the_app if name == "use_the_app" else None
+        ran = ctx.scheduler.run_here(f"jobs:{name}", args, apart_from=apart_from)
+        came.append(None if ran is None else ran.get("value", ran["kind"]))
+        if ran is None:
+            ctx.scheduler.run_after(0, f"jobs:{name}", args)
+    is_own = ctx.meta.request_metadata()["scheduledFunctionId"] == job_id
+    ctx.db.insert("came", {"outcomes": came, "is_own": is_own})
+    if ctx.db.query("broken").first() is not None and came[0] is not None:
+        raise ValueError("broken where there is room")
+
+
+@internal_mutation
+def use_the_app(ctx: MutationCtx, text: str) -> None:
+    """Every function of an app uses it."""
+    print(f"using {text}")
+    ctx.scheduler.run_after(0, record, {"text": text})
+
+
+@internal_query(args={})
+def count_events(ctx: QueryCtx) -> float:
+    return len(ctx.db.query("events").collect())
+
+
 @internal_mutation(args={"count": v.number()})
-def record_many(ctx: MutationCtx, count: float) -> None:
+def record_many(ctx: MutationCtx, count: float) -> float:
     for number in range(int(count)):
         record(ctx, f"{number}")
+    return count
 
 
 @internal_mutation(args={"lane": v.string()})

@@ -1,8 +1,8 @@
 """What the parent may call, and what the scheduler calls.
 
 Each of the things that components have beyond Convex is used: `on_complete`, `lane` and `queue` by `send`, together
-with `on_complete_failed` by `send` and `completes_together` by `send_all`; `before_push` by this component's
-definition.
+with `on_complete_failed` by `send` and `completes_together` by `send_all`; `run_here` by `tour`; `before_push` by this
+component's definition.
 """
 
 from typing import Any
@@ -61,6 +61,41 @@ def receipt(ctx: MutationCtx, **told: Any) -> None:
     """Several outcomes at once, or one alone."""
     completions = told.get("completions", [told])
     ctx.db.insert("receipts", {"lines": [f"{each['context']}: {each['outcome']['kind']}" for each in completions]})
+
+
+@mutation(args={"stops": v.array(v.object({"to": v.string(), "text": v.string()}))})
+def tour(ctx: MutationCtx, stops: list[dict[str, str]]) -> None:
+    """Carry one parcel after the other, each when the one before it is there."""
+    parcels = [ctx.db.insert("parcels", {**stop, "state": "carried"}) for stop in stops]
+    drive(ctx, parcels)
+
+
+def drive(ctx: MutationCtx, parcels: list[str]) -> None:
+    if parcels:
+        ctx.scheduler.run_after(
+            0,
+            internal.parcels.deliver,
+            {"parcel": parcels[0]},
+            on_complete=internal.parcels.next_stop,
+            context=parcels,
+            lane="tour",
+        )
+
+
+@internal_mutation
+def next_stop(ctx: MutationCtx, context: list[str], outcome: dict[str, Any], job_id: str) -> None:
+    """A parcel of a tour has been delivered; those after it too, if they may be without a commit between them."""
+    kinds, rest = [outcome["kind"]], context[1:]
+    while rest:
+        ran = ctx.scheduler.run_here(
+            internal.parcels.deliver, {"parcel": rest[0]}, apart_from=components.depot.shelves.put
+        )
+        if ran is None:
+            break
+        kinds.append(ran["kind"])
+        rest = rest[1:]
+    ctx.db.insert("receipts", {"lines": kinds})
+    drive(ctx, rest)
 
 
 @internal_mutation(args={"parcel": v.id("parcels")}, returns=v.string())
