@@ -201,7 +201,7 @@ def _try_again_later(run: Run, internal_id: bytes, row: Row, outcome: Outcome) -
     again = {**row, "scheduledTime": due, "retry": retry, "is_failing": True}
     run.transaction.replace(SCHEDULED_FUNCTIONS, internal_id, again)
     run.jobs.append(job_hint(row["_id"], again))
-    _begin_part(run, row["_id"])
+    begin_part(run, row["_id"])
     _tell_of_failure(run, again)
 
 

@@ -7,20 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from convexpy_workflow import cli_output, loop
+from convexpy_workflow import cli_output
 from flow_deployment import FlowDeployment
 from test_changed_code import ORIGINAL, ChangingApp, push
 
 from convexpy import components
 
-# The inline step has had its effect, so that the wave is undone as a whole instead of parking the run.
-NEVER_RESTS = """
+# As a limit of the platform's does, it interrupts the wave, whatever the handler would make of it.
+INTERRUPTED = """
 await step.sleep(60)
-await step.run_mutation(internal.flows.book, {"item": "room"}, inline=True)
-while True:
-    await asyncio.sleep(0)
+raise type("TimeIsUp", (BaseException,), {})("the wave took too long")
 """
-RESTS = NEVER_RESTS.partition("while")[0] + 'return "rested"'
+FINE = INTERRUPTED.partition("raise")[0] + 'return "done"'
 
 
 @pytest.fixture
@@ -29,8 +27,7 @@ def app(tmp_path: Path) -> ChangingApp:
 
 
 @pytest.fixture
-def deployment(app: ChangingApp, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlowDeployment]:
-    monkeypatch.setattr(loop, "DRAIN_CALLBACKS_MAX", 1000)
+def deployment(app: ChangingApp) -> Iterator[FlowDeployment]:
     with FlowDeployment(app.folder) as deployment:
         yield deployment
 
@@ -51,13 +48,13 @@ def console(deployment: FlowDeployment, function: str, args: dict[str, Any]) -> 
 def test_status_says_that_a_wave_fails_how_often_and_when_it_is_tried_again(
     deployment: FlowDeployment, app: ChangingApp
 ) -> None:
-    run, at = begin(deployment, app, NEVER_RESTS)
+    run, at = begin(deployment, app, INTERRUPTED)
 
     status = deployment.status(run)
     assert status["type"] == "inProgress"
     assert [step["kind"] for step in status["running"]] == ["sleep"], "nothing of the wave was written"
     trouble = status["trouble"]
-    assert trouble["error"].startswith("DeadlockError: The handler did not come to rest within 1000 turns of its loop.")
+    assert trouble["error"].startswith("TimeIsUp: the wave took too long")
     assert (trouble["attempts"], trouble["nextAt"]) == (1, at + 500)
 
     deployment.advance(10)
@@ -68,7 +65,7 @@ def test_status_says_that_a_wave_fails_how_often_and_when_it_is_tried_again(
 def test_lists_and_the_command_line_show_it_too(
     deployment: FlowDeployment, app: ChangingApp, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, _ = begin(deployment, app, NEVER_RESTS)
+    run, _ = begin(deployment, app, INTERRUPTED)
 
     trouble = deployment.status(run)["trouble"]
     listed = deployment.query(components.workflow.runs.list_runs, {})["page"]
@@ -78,33 +75,33 @@ def test_lists_and_the_command_line_show_it_too(
     assert shown["trouble"] == trouble
 
     cli_output.print_runs(console(deployment, "list_runs", {}))
-    assert "failed 1 time: DeadlockError: The handler did not come to rest" in capsys.readouterr().out
+    assert "failed 1 time: TimeIsUp: the wave took too long" in capsys.readouterr().out
     cli_output.print_run({**shown, "steps": shown["stepPage"]["page"]})
     facts = capsys.readouterr().out
-    assert "trouble" in facts and "failed 1 time, next 20" in facts and "DeadlockError: The handler" in facts
+    assert "trouble" in facts and "failed 1 time, next 20" in facts and "TimeIsUp: the wave" in facts
 
 
 def test_code_that_can_take_the_news_has_it_at_once(deployment: FlowDeployment, app: ChangingApp) -> None:
     """The next attempt would be an hour away."""
-    run, _ = begin(deployment, app, NEVER_RESTS)
+    run, _ = begin(deployment, app, INTERRUPTED)
     deployment.advance(2 * 3600)
     assert deployment.status(run)["trouble"]["attempts"] > 10
 
-    push(deployment, app, RESTS)
+    push(deployment, app, FINE)
     deployment.advance()  # no time passes
 
-    assert deployment.status(run) == {"type": "completed", "result": "rested"}
+    assert deployment.status(run) == {"type": "completed", "result": "done"}
     assert "trouble" not in deployment.rows("workflows")[0]
 
 
 def test_code_that_cannot_take_it_either_is_counted_as_one_attempt_more(
     deployment: FlowDeployment, app: ChangingApp
 ) -> None:
-    run, _ = begin(deployment, app, NEVER_RESTS)
+    run, _ = begin(deployment, app, INTERRUPTED)
     deployment.advance(3600)
     before = deployment.status(run)["trouble"]
 
-    push(deployment, app, NEVER_RESTS.replace("sleep(0)", "sleep(0, None)"))
+    push(deployment, app, INTERRUPTED.replace("too long", "longer still"))
     deployment.advance()
 
     after = deployment.status(run)["trouble"]
@@ -116,12 +113,10 @@ def test_trouble_is_over_when_its_own_news_is_taken_not_when_others_are(
     deployment: FlowDeployment, app: ChangingApp
 ) -> None:
     body = """
-async def never_rests():
+async def is_interrupted():
     await step.sleep(60)
-    await step.run_mutation(internal.flows.book, {"item": "room"}, inline=True)
-    while True:
-        await asyncio.sleep(0)
-await asyncio.gather(never_rests(), step.sleep(70))
+    raise type("TimeIsUp", (BaseException,), {})("the wave took too long")
+await asyncio.gather(is_interrupted(), step.sleep(70))
 """
     run, _ = begin(deployment, app, body)
     deployment.advance(20)
@@ -154,7 +149,7 @@ def test_a_run_whose_workflow_is_gone_says_so(deployment: FlowDeployment, app: C
 def test_a_troubled_run_can_be_ended_and_is_in_no_trouble_then(
     deployment: FlowDeployment, app: ChangingApp, end: str
 ) -> None:
-    run, _ = begin(deployment, app, NEVER_RESTS)
+    run, _ = begin(deployment, app, INTERRUPTED)
 
     args = {"workflowId": run} | ({"error": "given up"} if end == "fail" else {})
     deployment.mutation(getattr(components.workflow.lifecycle, end), args)
