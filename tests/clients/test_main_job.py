@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.seeds import asked_seed
+
 from .conftest import Connect, StartServer
 from .driver import LIVE_CLIENTS, Driver, Subscription
 
@@ -69,8 +71,7 @@ def test_workflows_complete_once_however_often_the_server_is_killed(
     The action is the exception that its contract allows: killed in the middle it is retried, so its row may be
     there twice.
     """
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
+    seed = asked_seed("FAULT_SEED")
     chance = random.Random(seed)
     server = start_server()
     client = connect("browser", server.url)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import random
 import struct
 from typing import Any
@@ -20,6 +19,7 @@ from convexpy.limits import HTTP_BODY_BYTES_MAX, SOCKET_MESSAGE_BYTES_MAX
 from tests.clients.server import Server
 from tests.faults.convex_client import http, sync_client
 from tests.patience import PATIENCE_SECONDS, connect
+from tests.seeds import asked_seed
 
 SESSION = "4339ecba-272a-47a4-a95c-26938a22326a"
 DEPTH = 200_000
@@ -370,9 +370,7 @@ def test_bytes_that_are_no_http(server: Server, sent: bytes) -> None:
 
 def test_random_frames(server: Server) -> None:
     """Messages with something changed at random: each connection gets an answer or is closed, none hangs."""
-    seed = int(os.environ.get("FAULT_SEED") or random.randrange(2**32))
-    print(f"FAULT_SEED={seed}")
-    chance = random.Random(seed)
+    chance = random.Random(asked_seed("FAULT_SEED"))
     good = [modify(0, 1, add(0)), mutation(), json.dumps({"type": "Event", "event": 1})]
 
     def spoil(frame: str) -> str:

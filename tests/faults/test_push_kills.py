@@ -7,6 +7,8 @@ somebody after a number of acknowledged writes. FAULT_SEED=… runs a round agai
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import os
 import random
 import signal
@@ -24,6 +26,8 @@ from tests.clients.server import Server
 from tests.faults.convex_client import http
 from tests.faults.processes import processes_of
 from tests.faults.test_kills import AWAY
+from tests.patience import PATIENCE_SECONDS
+from tests.seeds import asked_seed
 
 SERVER = "server"
 VICTIMS = (SERVER, "cvx-committer", "cvx-template", "cvx-function")
@@ -31,7 +35,6 @@ ROUNDS, SLOW_ROUNDS = len(VICTIMS), 120
 DOCUMENTS, DOCUMENTS_PER_MUTATION = 4_000, 1_000
 WRITERS = 3
 KILL_AFTER_WRITES_MAX = 60
-LIVE_SECONDS_MAX = 60.0
 
 SCHEMA = """
 from convexpy import define_schema, define_table, v
@@ -95,7 +98,7 @@ class PushedServer:
             for _ in range(DOCUMENTS // DOCUMENTS_PER_MUTATION):
                 await connection.value("mutation", "rows:fill", {"count": DOCUMENTS_PER_MUTATION})
 
-    async def play(self, victim: str, kill_at: int) -> None:
+    async def play(self, victim: str, kill_at: int, chance: random.Random) -> None:
         """Edit, write, kill after `kill_at` writes; then the newest version must become live, if need be by an edit."""
         is_over = asyncio.Event()
         done = asyncio.Semaphore(0)
@@ -117,25 +120,27 @@ class PushedServer:
         self.project.edit()
         for _ in range(kill_at):
             await done.acquire()
-        self._kill(victim)
+        self._kill(victim, chance)
         await self._until_live()
         is_over.set()
         await asyncio.gather(*writers)
 
-    def _kill(self, victim: str) -> None:
+    def _kill(self, victim: str, chance: random.Random) -> None:
         children = processes_of(self.server.pid)
         pids = [self.server.pid] if victim == SERVER else children.get(victim, [])
         if pids:
-            os.kill(random.choice(pids), signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has just been replaced
+                os.kill(chance.choice(sorted(pids)), signal.SIGKILL)
         if victim in (SERVER, "cvx-committer"):
             self.server.wait_for_exit()
             self.server.restart()
 
     async def _until_live(self) -> None:
-        """A push whose process was killed is refused; the next edit is another chance."""
-        async with asyncio.timeout(LIVE_SECONDS_MAX):
-            while True:
-                for _ in range(20):
+        """A push whose process was killed is refused; the next edit is another chance. It also takes the place of a
+        push that is under way, so each gets longer than the one before."""
+        async with asyncio.timeout(5 * PATIENCE_SECONDS):
+            for edits in itertools.count():
+                for _ in range(20 * 2**edits):
                     async with http(self.server.port) as connection:
                         outcome = await connection.call("query", "rows:version", {})
                     if outcome.get("value") == self.project.version:
@@ -196,12 +201,11 @@ def play(pushed: PushedServer, number: int) -> None:
     if not pushed.server.is_running:
         pushed.server.start()
     victim = VICTIMS[number % len(VICTIMS)]
-    seed = int(os.environ.get("FAULT_SEED") or random.randrange(2**32))
-    chance = random.Random(seed)
+    chance = random.Random(asked_seed("FAULT_SEED"))
     kill_at = chance.randrange(KILL_AFTER_WRITES_MAX)
-    print(f"FAULT_SEED={seed}, the victim is {victim}, after {kill_at} writes")
+    print(f"The victim is {victim}, after {kill_at} writes")
 
-    asyncio.run(pushed.play(victim, kill_at))
+    asyncio.run(pushed.play(victim, kill_at, chance))
     pushed.server.stop()
     names = names_in(pushed.server.data)
 

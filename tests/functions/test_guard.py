@@ -12,6 +12,8 @@ import textwrap
 import threading
 import time
 import zoneinfo
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -116,17 +118,36 @@ def test_reset_leaves_a_call_that_was_never_left() -> None:
     assert slot.environment is None
 
 
-def test_entering_and_leaving_a_call_takes_less_than_two_microseconds() -> None:
-    """The best of many rounds, so that a busy machine does not count."""
-    environment, best_seconds, calls = new_environment(), 1.0, 500
-    for _ in range(40):
-        began = time.perf_counter()
-        for _ in range(calls):
-            with guard.call(environment):
-                slot.environment  # noqa: B018  the least a call does
-        best_seconds = min(best_seconds, (time.perf_counter() - began) / calls)
+class _Nothing(AbstractContextManager[None]):
+    """The least that a `with` can be of."""
 
-    assert best_seconds < 2e-6
+    def __init__(self, environment: guard.CallEnvironment) -> None:
+        """Like a call, it is told its environment."""
+
+    def __enter__(self) -> None:
+        """Begin nothing."""
+
+    def __exit__(self, *error: object) -> None:
+        """End nothing."""
+
+
+def test_entering_and_leaving_a_call_costs_about_as_much_as_an_empty_block() -> None:
+    """The best of many rounds, so that a busy machine does not count; beside a block of the same machine, so that a
+    slow one does not either."""
+    environment, calls = new_environment(), 500
+    best: dict[Callable[[guard.CallEnvironment], AbstractContextManager[object]], float] = {
+        guard.call: 1.0,
+        _Nothing: 1.0,
+    }
+    for _ in range(40):
+        for block in best:
+            began = time.perf_counter()
+            for _ in range(calls):
+                with block(environment):
+                    slot.environment  # noqa: B018  the least a call does
+            best[block] = min(best[block], time.perf_counter() - began)
+
+    assert best[guard.call] < 5 * best[_Nothing]
 
 
 # --- clock

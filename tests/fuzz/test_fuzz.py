@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 from pathlib import Path
-from random import SystemRandom
 
 import pytest
 
@@ -15,11 +14,12 @@ from tests.faults.processes import processes_of, wait_until_gone
 from tests.fuzz.run import APP, fuzz
 from tests.fuzz.target import Fault, Target
 from tests.patience import PATIENCE_SECONDS
+from tests.seeds import asked_seed
 
 
 def test_a_server_takes_whatever_clients_send() -> None:
     """The seed is printed; `python -m tests.fuzz --inputs 3000 --seed N` sends the same again."""
-    report = fuzz(3_000, SystemRandom().randrange(2**32), print)
+    report = fuzz(3_000, asked_seed("FUZZ_SEED"), print)
 
     assert report.frames > 1_000
     assert report.requests > 500

@@ -14,6 +14,9 @@ from tests.model.run import examples_settings, run
 
 SEED = 1
 EXAMPLES = 150
+# What hypothesis draws from a seed depends on the constants of every module that is loaded, so a change anywhere may
+# make one seed miss a mutant; the rarest is missed by every fifth.
+SEEDS_MAX = 20
 
 
 def test_the_engine_does_what_the_model_does() -> None:
@@ -33,7 +36,8 @@ def test_a_long_run_says_how_far_it_is() -> None:
 def test_a_mutant_is_caught(mutant: str) -> None:
     """By comparing: an engine or a harness that merely crashes raises something else, which is no catch."""
     with pytest.raises(Difference):
-        run_mutated(MUTANTS[mutant], SEED, EXAMPLES)
+        for seed in range(SEED, SEED + SEEDS_MAX):
+            run_mutated(MUTANTS[mutant], seed, EXAMPLES)
 
 
 def test_a_crash_is_no_catch() -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from random import SystemRandom
-
 import pytest
 
 from tests.power_loss.run import Engine, lose_power
+from tests.seeds import asked_seed
 
 
 @pytest.mark.parametrize("is_relaxed", [False, True], ids=["full", "relaxed"])
@@ -15,7 +14,7 @@ def test_whatever_the_power_leaves_is_a_sound_database_with_all_that_was_acknowl
 
     The seed is printed; `python -m tests.power_loss --commits 60 --images 150 --seed N [--relaxed]` tries it again.
     """
-    report = lose_power(60, 150, SystemRandom().randrange(2**32), Engine(is_relaxed=is_relaxed), print)
+    report = lose_power(60, 150, asked_seed("POWER_SEED"), Engine(is_relaxed=is_relaxed), print)
 
     assert report.faults == []
     assert report.writes > 300

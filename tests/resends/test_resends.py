@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from random import SystemRandom
-
 import pytest
 
 from tests.resends.client import ResendingClient
 from tests.resends.run import resend
+from tests.seeds import asked_seed
 
 
 def test_a_mutation_is_executed_once_however_often_it_is_sent() -> None:
     """The seed is printed; `python -m tests.resends --mutations 3000 --kills 1 --seed N` breaks the same again."""
-    report = resend(3_000, 1, SystemRandom().randrange(2**32), print)
+    report = resend(3_000, 1, asked_seed("RESEND_SEED"), print)
 
     assert report.sent > report.mutations, "nothing was sent twice, so nothing was tried"
     assert report.faults == []

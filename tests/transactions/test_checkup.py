@@ -12,6 +12,7 @@ import pytest
 from convexpy.storage.lmdb_store import LAST_COMMIT_TS
 from convexpy.transactions.catalog_entries import TableInfo
 from convexpy.transactions.checkup import Checkup
+from tests.seeds import asked_seed
 from tests.transactions.rig import Database, id_of, insert, patch
 
 ROWS = 40
@@ -118,8 +119,7 @@ def _lose_the_last_commits(transaction: Any, store: Any, chance: random.Random) 
     ],
 )
 def test_any_single_corruption_is_reported(database: Database, table: TableInfo, corrupt: Corrupt, number: int) -> None:
-    seed = random.SystemRandom().randrange(2**32)
-    print(f"seed {seed}")
+    seed = asked_seed("CHECKUP_SEED")
     with database.store.environment.begin(write=True) as transaction:
         corrupt(transaction, database.store, random.Random(seed))
 

@@ -18,6 +18,7 @@ from convexpy.transactions.index_keys import IndexBounds
 from convexpy.transactions.past_snapshot import AnySnapshot, PastSnapshot
 from convexpy.transactions.tables import change_indexes
 from convexpy.transactions.transaction import Transaction
+from tests.seeds import asked_seed
 from tests.transactions.rig import LIMITS, Database, id_of, insert, patch
 
 EVERYTHING = (b"", b"\xff" * 64)
@@ -65,9 +66,7 @@ def write_at_random(database: Database, chance: random.Random) -> None:
 @pytest.mark.parametrize("_", range(5))
 def test_the_past_is_what_it_was(database: Database, _: int) -> None:
     """Whole, in ranges of both directions, and key by key, at every commit so far."""
-    seed = random.SystemRandom().randrange(2**32)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+    chance = random.Random(asked_seed("LOG_SEED"))
     then = {}
     for _ in range(COMMITS):
         write_at_random(database, chance)
