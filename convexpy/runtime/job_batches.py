@@ -28,6 +28,9 @@ def run_job(run: Run) -> dict[str, Any]:
         see `jobs.run_alone`; with `taken`: how many of the rows that the call names, from the first, are settled.
     """
     call = run.call
+    if call.is_alone:
+        found = pending_row(run, call.path)
+        return {"taken": 1, **({"kind": "gone"} if found is None else run_alone(run, *found))}
     room = Room(run)
     finished: list[_Finished] = []
     taken = 0
@@ -40,16 +43,14 @@ def run_job(run: Run) -> dict[str, Any]:
             if not completes_together(row) or (finished and not _have_same_completion(row, finished[0].row)):
                 if finished:
                     break
-                if not call.is_alone and "retry" not in row:
-                    run.room = room
-                return {**run_alone(run, *found), "taken": taken + 1}
+                run.room = None if "retry" in row else room
+                return {"taken": taken + 1, **run_alone(run, *found)}
             room.functions_left -= bool(finished)
             begin_part(run, job_id)
             finished.append(_Finished(*found, run_function(run, row)))
             run.finished_jobs.add(job_id)
         taken += 1
-    if not call.is_alone:
-        run.room = room
+    run.room = room
     _complete(run, finished)
     return {"kind": "done" if finished else "gone", "taken": taken}
 

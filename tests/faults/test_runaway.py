@@ -219,3 +219,27 @@ def test_a_workflow_gets_over_a_step_that_kills_its_process(strict_server: Serve
     assert (state["kind"], state["result"]) == ("completed", "got up")
     assert effects == [{"run": "stumbler", "step": "last"}]
     assert read(strict_server, "stumbler") == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("runaway:spin", TIMED_OUT),
+        ("runaway:write_and_spin", TIMED_OUT),
+        ("runaway:hang_in_c", TIMED_OUT),
+        ("runaway:write_and_leave", "ended with status 3"),
+        ("runaway:die_by_signal", "was killed by SIGKILL"),
+    ],
+)
+def test_a_step_that_misbehaves_harms_no_step_beside_it(strict_server: Server, path: str, expected: str) -> None:
+    """They shared a transaction with it; after a kill each has its own, and the one to blame fails alone."""
+    name = f"around {path}"
+
+    async def run() -> str:
+        async with http(strict_server.port) as connection, sync_client(strict_server.port) as client:
+            started = await connection.value("mutation", "runaway:begin_to_stumble", {"path": path, "name": name})
+            await client.subscribe(0, "runaway:how_it_stumbled", {"run": started})
+            return str(await client.value(0, lambda error: error is not None))
+
+    assert expected in asyncio.run(run())
+    assert (read(strict_server, name), read(strict_server, f"{name} wrongly")) == (2, 0)

@@ -6,7 +6,21 @@ import re
 import signal
 from typing import Any
 
-from convexpy import ActionCtx, MutationCtx, QueryCtx, action, internal, internal_mutation, mutation, query
+from convexpy_workflow import Step, StepFailed, WorkflowManager
+
+from convexpy import (
+    ActionCtx,
+    MutationCtx,
+    QueryCtx,
+    action,
+    components,
+    internal,
+    internal_mutation,
+    mutation,
+    query,
+)
+
+workflow = WorkflowManager(components.workflow)
 
 
 @query
@@ -147,3 +161,31 @@ async def raise_in_action(ctx: ActionCtx, name: str) -> None:
 def raise_in_thread(ctx: ActionCtx, name: str) -> None:
     """The same in the thread of a `def` action."""
     raise ODD_ERRORS[name]
+
+
+@workflow.define
+async def stumble(step: Step, path: str, name: str) -> str:
+    """Count, do what goes wrong, count again."""
+    await step.run_mutation("counters:add", {"name": name})
+    error = "nothing went wrong"
+    try:
+        kind = step.run_mutation if path.startswith("runaway:write") else step.run_query
+        await kind(path, {"name": f"{name} wrongly"} if kind == step.run_mutation else {})
+    except StepFailed as failure:
+        error = failure.text
+    await step.run_mutation("counters:add", {"name": name})
+    return error
+
+
+@mutation
+def begin_to_stumble(ctx: MutationCtx, path: str, name: str) -> str:
+    """Start one."""
+    started: str = workflow.start(ctx, internal.runaway.stumble, {"path": path, "name": name})
+    return started
+
+
+@query
+def how_it_stumbled(ctx: QueryCtx, run: str) -> str | None:
+    """The error in the midst of it, None while it goes on."""
+    result: str | None = workflow.status(ctx, run).get("result")
+    return result
