@@ -13,7 +13,7 @@ from convexpy.runtime.publishing import Publisher
 from convexpy.storage.keys import ID_BYTES
 from convexpy.storage.lmdb_store import Snapshot
 from convexpy.transactions import committer as committing
-from convexpy.transactions import transaction as transacting
+from convexpy.transactions import transaction_reads
 from convexpy.transactions.commit_log import Batch
 from convexpy.transactions.commit_messages import CommitRequest, Committed, Conflicted, Reads
 from convexpy.transactions.committer import Committer, Outcome
@@ -281,7 +281,7 @@ MUTANTS: dict[str, list[Patch]] = {
         (Committer, "_validate", _short_memory_forgotten),
     ],
     "commits are torn": _commits_torn(),
-    "the last row of a range is not recorded": [(transacting, "_consume", _last_row_unread)],
+    "the last row of a range is not recorded": [(transaction_reads, "_consume", _last_row_unread)],
     "the end of a range is not recorded": [(Transaction, "scan", _ends_unread)],
     "point reads are not recorded": [(ReadSet, "add_point", _point_reads_lost)],
     "rollback forgets reads": _rollback_with_reads(),

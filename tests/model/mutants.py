@@ -16,8 +16,7 @@ from convexpy.functions.filter_expressions import Expression, FilterBuilder
 from convexpy.functions.pagination import PageReader
 from convexpy.functions.query_builder import Query
 from convexpy.storage.lmdb_store import Snapshot
-from convexpy.transactions import index_keys, write_set
-from convexpy.transactions import transaction as transacting
+from convexpy.transactions import index_keys, transaction_reads, write_set
 from convexpy.transactions.catalog_entries import IndexInfo
 from convexpy.transactions.index_keys import key_of_fields
 from convexpy.transactions.transaction import Transaction
@@ -127,7 +126,7 @@ def _closed_bound(original: Any, key: bytes, last_field: str) -> bytes:
 
 MUTANTS: dict[str, list[Change]] = {
     "rollback keeps writes": [Change(WriteSet, "rollback", lambda self, savepoint: None)],
-    "own writes come after stored ones": [Change(transacting, "_merge", _unmerged)],
+    "own writes come after stored ones": [Change(transaction_reads, "_merge", _unmerged)],
     "own writes come beside stored ones": [Change(Transaction, "_without_pending", _with_own_twice)],
     "cut keys are not put in order": [Change(Transaction, "_cut_group", _unordered_group)],
     "old index entries stay": [wrapped(WriteSet, "changes", _without_old_entries)],
