@@ -21,6 +21,19 @@ def bodies(pages: Subscription, expected: list[str], status: str) -> None:
             return
 
 
+def load_to_the_end(client: Driver, pages: Subscription, expected: list[str]) -> None:
+    """Ask for more until the list is whole; every list on the way must be without gap or overlap in itself."""
+    client.load_more(pages, 1000)
+    while True:
+        value = pages.next()
+        shown = [row["body"] for row in value["results"]]
+        assert shown == sorted(set(shown)), "pages overlap, or are out of order"
+        if value["status"] == "Exhausted" and shown == expected:
+            return
+        if value["status"] == "CanLoadMore":  # a request that fell into a page's split was not heard
+            client.load_more(pages, 1000)
+
+
 def start(client: Driver, channel: str, rows: list[str], size: int) -> Subscription:
     client.mutation("feed:add", {"channel": channel, "bodies": rows})
     return client.paginate("feed:page", {"channel": channel}, size)
@@ -73,8 +86,7 @@ def test_a_page_that_has_grown_is_split_and_shows_the_same_rows(client: Driver, 
         client.mutation("feed:add", {"channel": "growing", "bodies": more[first : first + 10]})
     bodies(pages, sorted([*rows[:4], *more]), "CanLoadMore")
 
-    client.load_more(pages, 4)
-    bodies(pages, sorted([*rows, *more]), "Exhausted")
+    load_to_the_end(client, pages, sorted([*rows, *more]))
     assert "half a page of growing" in dev_server.output.so_far()
 
 
@@ -91,15 +103,7 @@ def test_random_changes_under_several_pages_end_in_the_same_list(
             other.mutation("feed:stir", {**channel, "changes": 20})
     other.mutation("feed:add", {**channel, "bodies": ["zzz"]})
 
-    expected = sorted(other.query("messages:bodies", channel))
-    while True:
-        value = pages.next()
-        shown = [row["body"] for row in value["results"]]
-        assert shown == sorted(set(shown)), "pages overlap, or are out of order"
-        if value["status"] == "Exhausted" and shown == expected:
-            return
-        if value["status"] == "CanLoadMore":  # a request that fell into a page's split was not heard
-            client.load_more(pages, 1000)
+    load_to_the_end(client, pages, sorted(other.query("messages:bodies", channel)))
 
 
 def test_pages_survive_a_killed_server(start_server: Any, connect: Connect) -> None:
