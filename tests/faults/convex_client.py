@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -13,6 +14,7 @@ from websockets.asyncio.client import ClientConnection
 
 from tests.patience import PATIENCE_SECONDS, connect
 
+IDLE_SECONDS_MAX = 2.0  # a connection that nobody has used for five is closed by the server
 CLIENT_PATH = "/api/1.48.0/sync"
 
 
@@ -27,23 +29,31 @@ class HttpAnswer:
 
 
 class HttpConnection:
-    """One keep-alive connection to the API port. What breaks it comes out as OSError or EOFError."""
+    """A keep-alive connection to the API port, and another one after it was idle.
+
+    What breaks it comes out as OSError or EOFError.
+    """
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._used_at = 0.0
 
     async def post(self, path: str, body: bytes, headers: dict[str, str] | None = None) -> HttpAnswer:
         """Send a body as it is."""
         lines = {"Host": "127.0.0.1", "Content-Type": "application/json", "Content-Length": str(len(body))}
         head = "".join(f"{name}: {value}\r\n" for name, value in {**lines, **(headers or {})}.items())
+        if time.monotonic() - self._used_at > IDLE_SECONDS_MAX:
+            self.close()
         async with asyncio.timeout(PATIENCE_SECONDS):
             if self._streams is None:
                 self._streams = await asyncio.open_connection("127.0.0.1", self._port)
             reader, writer = self._streams
             writer.write(f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
             await writer.drain()
-            return await _read_answer(reader)
+            answer = await _read_answer(reader)
+        self._used_at = time.monotonic()
+        return answer
 
     async def call(self, kind: str, path: str, args: dict[str, Any]) -> dict[str, Any]:
         """Call a function; the answer with its `status`, whatever that is.

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
+from collections.abc import Iterator
+
+import pytest
 
 from tests.clients.lines import Lines
 from tests.clients.server import Server
@@ -12,6 +16,16 @@ from tests.patience import PATIENCE_SECONDS
 
 SUBSCRIBERS = 1000
 READERS = 50
+
+
+@pytest.fixture(scope="module", autouse=True)
+def room_for_sockets() -> Iterator[None]:
+    """Many systems let a process have 1024 descriptors unless it asks for more, and the server inherits that."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max(soft, 4 * SUBSCRIBERS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def lines_until(output: Lines, end: str) -> list[str]:

@@ -15,6 +15,7 @@ import pytest
 from convexpy.errors import WorkerLost
 from convexpy.limits import FunctionLimits
 from convexpy.processes import pool as pool_module
+from convexpy.processes import worker_process
 from convexpy.processes.pool import FunctionPool
 from convexpy.runtime.messages import Reply
 from tests.patience import PATIENCE_SECONDS
@@ -372,8 +373,9 @@ def test_without_code_a_call_is_an_error() -> None:
     run(main())
 
 
-def test_closing_lets_workers_leave_in_order(tmp_path: Path) -> None:
+def test_closing_lets_workers_leave_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They close the database, which frees their slots in its reader table."""
+    monkeypatch.setattr(worker_process, "PROCESS_STOP_SECONDS_MAX", PATIENCE_SECONDS)
 
     async def main() -> None:
         marker = tmp_path / "closed"
