@@ -147,6 +147,7 @@ SCHEDULER_ROWS_IN_MEMORY_MAX = 10_000  # a queue; the rest stays in the index un
 SCHEDULED_ROW_DAYS = 7
 SCHEDULED_RUNS_IN_FLIGHT_MAX = 64  # transactions; more wait in their queues
 JOBS_TOGETHER_MAX = 32  # due functions of one lane, whose completions come together, in one transaction
+# Of processor time: a busy machine is no reason to cut smaller pieces, which cost more in all.
 JOBS_TOGETHER_SECONDS = 0.02  # after so long a worker takes no further one into the transaction: lanes of others wait
 SMALL_TRANSACTION_SHARE = 0.1  # of a transaction's bounds: one that has used more takes no further function
 SCHEDULED_ACTIONS_IN_FLIGHT_MAX = 256  # well below what the action workers take, so none is refused

@@ -82,7 +82,7 @@ FLOWS = {"one": internal.flows.one, "ten": internal.flows.ten, "wide": internal.
 @mutation
 def begin(ctx: MutationCtx, kind: str) -> str:
     """Start one."""
-    started: str = workflow.start(ctx, FLOWS[kind], {})
+    started: str = workflow.start(ctx, FLOWS[kind], {}, start_async=True)
     return started
 
 

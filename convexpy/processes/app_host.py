@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
+from time import process_time  # the real one, which the guard will put its own in the place of
 from typing import Any
 
 from convexpy.functions import guard
@@ -41,7 +41,7 @@ class AppHost:
         log_capture.install()
         generation = self._generation()
         generation.restart_clock = cpu_limit.start
-        generation.monotonic_seconds = time.monotonic
+        generation.cpu_seconds = process_time
         return AppFunctionRunner(generation, self._open_store())
 
     def action_runner(self) -> RunAction:

@@ -16,7 +16,7 @@ def _no_clock() -> None:
 
 
 def _no_time() -> float:
-    """Stands for the worker's monotonic clock: nothing takes any time in a test that is the same each time."""
+    """Stands for the worker's processor time: nothing takes any time in a test that is the same each time."""
     return 0.0
 
 
@@ -28,7 +28,7 @@ class Generation:
         number: rises with every push; the committer refuses mutations of another one.
         is_redacted: production: texts of ordinary errors and log lines stay in the server.
         restart_clock: gives the running call its full CPU time again (a job's completion has a budget of its own).
-        monotonic_seconds: tells how long the running call has taken so far.
+        cpu_seconds: tells how much processor time this worker has used so far.
     """
 
     number: int
@@ -36,7 +36,7 @@ class Generation:
     limits: FunctionLimits = field(default_factory=FunctionLimits)
     is_redacted: bool = False
     restart_clock: Callable[[], None] = _no_clock
-    monotonic_seconds: Callable[[], float] = _no_time
+    cpu_seconds: Callable[[], float] = _no_time
     api_origin: str = "https://some.convex.cloud"  # what URLs of files begin with
     catalogs: CatalogCache = field(default_factory=CatalogCache)
     # Functions that were seen to use a component that they ought to have been apart from; see `job_batches.Room`.

@@ -61,7 +61,7 @@ class Room:
     def __init__(self, run: Run) -> None:
         self.functions_left = run.generation.limits.functions_together - 1
         self._run = run
-        self._clock = run.generation.monotonic_seconds
+        self._clock = run.generation.cpu_seconds
         self._began_seconds = self._clock()
 
     @property
