@@ -475,7 +475,11 @@ class Wave:
 
     def _keep_unfed(self, news: Sequence[tuple[int, Outcome | None]]) -> None:
         """Keep outcomes for later that the handler has not had; what has not run yet runs, or is scheduled."""
+        given_up = {patch["position"] for patch in self._withdrawn}
+        given_up |= {position for position, row in self._started.items() if row["state"] == "canceled"}
         for position, known in news:
+            if position in given_up:
+                continue
             outcome = self._run_or_schedule(self._commands[position]) if known is None else known
             if outcome is None:
                 continue

@@ -123,6 +123,19 @@ def test_a_handler_that_is_stuck_keeps_what_its_steps_have_done(deployment: Flow
 
 
 @pytest.mark.parametrize("limits", LIMITS)
+def test_what_a_stuck_handler_had_given_up_stays_given_up(limits: dict[str, int]) -> None:
+    warm_runs.clear()
+    with FlowDeployment(limits=limits) as deployment:
+        run = deployment.start_path("shared:spins_beside_what_it_gave_up")
+        deployment.advance(2)
+
+        assert deployment.status(run)["type"] == "stuck"
+        kinds = [step[3]["kind"] for step in steps_of(deployment, run)]
+        assert kinds == ["success", "success", "canceled", "success"]
+        assert [deployment.counter(f"task {n}") for n in range(3)] == [1, 0, 1]
+
+
+@pytest.mark.parametrize("limits", LIMITS)
 def test_racing_chains_each_take_effect_once(limits: dict[str, int]) -> None:
     warm_runs.clear()
     with FlowDeployment(limits=limits) as deployment:

@@ -89,3 +89,15 @@ async def spins_after(step: Step, rounds: float) -> None:
         await step.run_mutation(internal.work.add, {"name": "before the spin"})
     while True:
         await asyncio.sleep(0)
+
+
+@workflow.define(args={})
+async def spins_beside_what_it_gave_up(step: Step) -> None:
+    """Starts three at once, gives up the second when the first is done, and cannot take the third."""
+    await step.run_mutation(internal.work.add, {"name": "first"})
+    tasks = [asyncio.ensure_future(step.run_mutation(internal.work.add, {"name": f"task {n}"})) for n in range(3)]
+    await tasks[0]
+    tasks[1].cancel()
+    await tasks[2]
+    while True:
+        await asyncio.sleep(0)
