@@ -130,14 +130,14 @@ class SyncClient:
 
     async def next(self) -> dict[str, Any]:
         """The next message but pings."""
-        while True:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
                 message: dict[str, Any] = json.loads(await self.socket.recv())
-            if message["type"] == "Ping":
-                continue
-            for change in message.get("modifications", []):
-                self.results[change["queryId"]] = change
-            return message
+                if message["type"] != "Ping":
+                    break
+        for change in message.get("modifications", []):
+            self.results[change["queryId"]] = change
+        return message
 
     async def until(self, query_id: int, is_it: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The first result of a query that fits: the modification that brought it."""
