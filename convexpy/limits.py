@@ -195,6 +195,7 @@ class FunctionLimits:
     functions_scheduled: int = 1000
     scheduled_args_bytes: int = 16 * MIB
     functions_together: int = JOBS_TOGETHER_MAX  # scheduled ones that share a transaction; 1: each has its own
+    functions_pending: int = 1_000_000  # of a deployment: scheduled and not finished; whoever schedules more fails
     tables: int = 10_000  # of a deployment, those of its components too; the catalog is in every worker's memory
 
     def override(self, values: Mapping[str, Any]) -> FunctionLimits:

@@ -12,6 +12,7 @@ from rich.table import Table
 from convexpy.errors import ConvexpyError, DataFolderError
 from convexpy.storage.data_folder import open_data_folder, sync_folder
 from convexpy.storage.lmdb_store import LmdbStore, StoreError
+from convexpy.transactions.backlog import forget_backlog
 from convexpy.transactions.checkup import Checkup
 
 DATABASE = "data.mdb"
@@ -59,6 +60,8 @@ def _report(data_folder: Path) -> dict[str, Any]:
             count += 1
             if count <= PROBLEMS_SHOWN_MAX:
                 problems.append(problem.text)
+        if checkup.is_backlog_wrong:
+            forget_backlog(store)
         sizes = store.sizes()
         return {
             "problems": problems,

@@ -53,12 +53,13 @@ class CommitterParts:
 
 def open_committer(settings: Mapping[str, Any]) -> CommitterParts:
     """Open the database of `data_folder` for writing; `is_relaxed`: commit without waiting for the last sync; the log
-    is kept as far as `log_limits` say."""
+    is kept as far as `log_limits` say; `functions_pending`: see `Committer`."""
     store = LmdbStore(Path(settings["data_folder"]), readonly=False, metasync=not settings["is_relaxed"])
     store.clear_stale_readers()
     environment = RealEnvironment()
     limits = LogLimits(**settings["log_limits"])
-    committer = Committer(LmdbCommitLog(store, environment, reserve=SpaceReserve(store), limits=limits), environment)
+    log = LmdbCommitLog(store, environment, reserve=SpaceReserve(store), limits=limits)
+    committer = Committer(log, environment, backlog_max=settings["functions_pending"])
     old_readers = OldReaders(store, environment, lambda text: print(text, file=sys.stderr, flush=True))
 
     def commit(requests: Requests) -> Outcomes:

@@ -19,6 +19,7 @@ from convexpy.limits import (
     PROCESS_STOP_SECONDS_MAX,
     TEMPLATE_RELOAD_SECONDS,
     TEMPLATE_RELOADS_MAX,
+    FunctionLimits,
     LogLimits,
 )
 from convexpy.processes.action_pool import ActionPool
@@ -52,6 +53,7 @@ class Supervisor:
         report: Callable[[str], None],
         is_relaxed: bool = False,
         log_limits: LogLimits | None = None,
+        functions_pending: int = FunctionLimits.functions_pending,
         committer_parts: str = OPEN_COMMITTER,
     ) -> None:
         self.commits = CommitQueue(on_batch, self._committer_lost)
@@ -61,6 +63,7 @@ class Supervisor:
         self._report = report
         self._is_relaxed = is_relaxed
         self._log_limits = log_limits or LogLimits()
+        self._functions_pending = functions_pending
         self._committer_parts = committer_parts
         self._committer: ChildProcess | None = None
         self._templates: set[TemplateProcess] = set()
@@ -89,6 +92,7 @@ class Supervisor:
             "data_folder": str(self._data_folder),
             "is_relaxed": self._is_relaxed,
             "log_limits": asdict(self._log_limits),
+            "functions_pending": self._functions_pending,
             "parts": self._committer_parts,
         }
         with theirs:

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Raw
 
 from convexpy.environment import Environment
-from convexpy.errors import Conflict, ConvexpyError, InvalidRequest, OutOfRetention, Overloaded
+from convexpy.errors import Conflict, ConvexpyError, InvalidRequest, LimitExceeded, OutOfRetention, Overloaded
 from convexpy.limits import MUTATION_ATTEMPTS_MAX
 from convexpy.runtime.http_exchange import Exchanges, HttpExchange
 from convexpy.runtime.http_routes import RouteTable
@@ -32,6 +32,7 @@ from convexpy.transactions.commit_messages import Committed, Conflicted, Refused
 
 CommitOutcome = Committed | Conflicted | Refused
 _REQUEST_ID = re.compile(r"\A\[Request ID: [^\]]*\]")
+_LOST_BY_ITSELF = ("killed", "beyond bound")  # the same call would be lost again
 GENERATION_RETRIES_MAX = 20  # attempts that a push made void do not count as lost races
 
 
@@ -249,15 +250,19 @@ class RuntimeBackend:
             return call
 
         reply, _ = await self._run_committing(make_call, prefer)
-        if reply.loss == "killed" and not is_alone:
+        if reply.loss in _LOST_BY_ITSELF and not is_alone:
             reply, _ = await self._run_committing(make_call, prefer)
-        if reply.loss == "killed":
-            # The function hangs where no signal reaches it, or ends its process: it has failed, and is completed
-            # without being run.
+        if reply.loss == "beyond bound":
+            is_deferred = True  # if its on_complete is what schedules too much, the function itself has succeeded
+            reply, _ = await self._run_committing(make_call, prefer)
+            is_deferred = False
+        if reply.loss in _LOST_BY_ITSELF:
+            # The function hangs where no signal reaches it, ends its process, or schedules more than may be pending: it
+            # has failed, and is completed without being run.
             preset = msgspec.msgpack.encode({"kind": "failed", "error": reply.error})
             reply, _ = await self._run_committing(make_call, prefer)
-        if reply.loss == "killed":
-            is_deferred = True  # so it was its on_complete that hangs
+        if reply.loss in _LOST_BY_ITSELF:
+            is_deferred = True  # so it was its on_complete
             reply, _ = await self._run_committing(make_call, prefer)
         self._report_call("job", job_id, "Scheduler", reply)
         result: dict[str, Any] = self._system_result(reply)
@@ -288,8 +293,8 @@ class RuntimeBackend:
             return call
 
         reply, _ = await self._run_committing(make_call, prefer, is_staged)
-        if reply.loss == "killed":
-            is_deferred = True  # the on_complete of an action hangs: it becomes a row of its own
+        if reply.loss in _LOST_BY_ITSELF:
+            is_deferred = True  # so it was the on_complete of an action: it becomes a row of its own
             reply, _ = await self._run_committing(make_call, prefer, is_staged)
         if reply.log_lines:  # of the app's on_complete of an action
             self._report_call("job", str(payload.get("job_id", name)), "Scheduler", reply)
@@ -300,6 +305,8 @@ class RuntimeBackend:
             return msgspec.msgpack.decode(reply.value)
         if reply.loss == "overloaded":
             raise Overloaded(reply.error)
+        if reply.loss == "beyond bound":
+            raise LimitExceeded(reply.error)
         raise (ConvexpyError if reply.loss or reply.is_system_error else InvalidRequest)(reply.error)
 
     # --- calls and commits
@@ -356,7 +363,8 @@ class RuntimeBackend:
             return outcome
         if isinstance(outcome, Refused):
             reply.is_ok, reply.error, reply.error_data, reply.jobs = False, outcome.text, None, []
-            reply.is_system_error = True
+            reply.is_system_error = not outcome.is_beyond_bound
+            reply.loss = "beyond bound" if outcome.is_beyond_bound else ""
             return self.published_ts
         if self._job_sink is not None and (reply.jobs or reply.canceled_jobs):
             self._job_sink.take_jobs(reply.jobs, reply.canceled_jobs)

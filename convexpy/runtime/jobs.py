@@ -83,7 +83,9 @@ def complete(run: Run, internal_id: bytes, row: Row, outcome: Outcome, stored: R
     begin_part(run, row["_id"])
     try:
         if run.call.is_completion_deferred:
-            raise LimitExceeded("on_complete ran beyond its time limit, or ended its process")
+            raise LimitExceeded(
+                "on_complete ran beyond its time limit, ended its process, or scheduled more than may be pending"
+            )
         located = run.resolver.in_namespace(callback["namespace"], callback["path"])
         run.invoke(located, {"context": callback["context"], "outcome": outcome, "job_id": row["_id"]}, is_top=False)
     except BaseException as error:

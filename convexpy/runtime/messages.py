@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 from convexpy.transactions.commit_messages import Reads
 
 NO_COMMIT = Raw(b"\xc0")  # msgpack's nil; msgspec knows no optional Raw
-Loss = Literal["", "killed", "died", "overloaded", "too old"]
+Loss = Literal["", "killed", "died", "overloaded", "too old", "beyond bound"]
 CallKind = Literal["query", "mutation", "action", "httpAction", "job", "system"]
 Format = Literal["convex_encoded_json", "json", "export_json"]
 
@@ -80,7 +80,8 @@ class Reply(Struct, array_like=True, kw_only=True):
     # Set by the pool when no worker answered. "killed": it was killed at the hard limit, or two workers died in it;
     # that is the function's fault, so it is not repeated, and a job runs again with preset_outcome. "died": there was
     # no worker for it, or an action's worker died. "overloaded": too many calls wait. Set by the worker, "too old": its
-    # `at_ts` can no longer be read.
+    # `at_ts` can no longer be read. Set by the server, "beyond bound": its commit was refused for a bound of the whole
+    # deployment; the function has failed, as with "killed".
     loss: Loss = ""
     deleted_files: list[str] = []  # names of stored files that may have no row any more once this is committed
 

@@ -75,6 +75,7 @@ class Deployment:
         self.authenticator = DeploymentAuthenticator(
             self.folder.admin_key, self._environment, is_redacted=self.settings.is_redacted, report=self._report
         )
+        limits = FunctionLimits().override(self.settings.limits)
         self._supervisor = Supervisor(
             self.folder.path,
             on_batch=self._publish,
@@ -83,10 +84,10 @@ class Deployment:
             report=self._report,
             is_relaxed=self.settings.is_relaxed,
             log_limits=self.settings.log_limits,
+            functions_pending=limits.functions_pending,
         )
         await self._supervisor.start_committer()
         self._publisher = Publisher(_last_commit_ts(self.folder.path), self._environment)
-        limits = FunctionLimits().override(self.settings.limits)
         operations = ActionOperations()
         self._functions = FunctionPool(limits, self._report, workers=self.settings.workers)
         self._actions = ActionPool(limits, operations.handle, self._report)

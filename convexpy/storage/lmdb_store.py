@@ -19,7 +19,7 @@ from convexpy.limits import DISK_RESERVE_BYTES, MAP_RESERVE_BYTES_MAX, MAP_RESER
 from convexpy.storage.data_folder import stored_map_bytes
 from convexpy.storage.keys import decode_ts, encode_ts
 
-LAST_COMMIT_TS = b"last_commit_ts"
+LAST_COMMIT_TS = b"last_commit_ts"  # and after its eight bytes what else is written with each commit
 CATALOG_TS = b"catalog_ts"
 INSTANCE_SECRET = b"instance_secret"
 LOG_FLOOR_TS = b"log_floor_ts"  # of the newest commit that the log does not hold any more
@@ -43,6 +43,10 @@ class Snapshot:
         # Read inside the transaction: another process may commit between two calls.
         self.ts = decode_ts(self._transaction.get(LAST_COMMIT_TS, db=meta) or encode_ts(0))
         self.catalog_ts = decode_ts(self._transaction.get(CATALOG_TS, db=meta) or encode_ts(0))
+
+    def last_commit(self) -> bytes:
+        """The whole value of `LAST_COMMIT_TS`; empty where nothing was initialised."""
+        return self._transaction.get(LAST_COMMIT_TS, db=self._meta) or b""
 
     def instance_secret(self) -> bytes:
         """32 random bytes of this database; signs cursors and upload tokens."""

@@ -54,7 +54,9 @@ class InProcessServer:
         self._report = report
         self._environment = environment
         self._limits = limits
-        committer = Committer(LmdbCommitLog(store, commit_environment), commit_environment)
+        committer = Committer(
+            LmdbCommitLog(store, commit_environment), commit_environment, backlog_max=limits.functions_pending
+        )
         self.publisher = Publisher(committer.last_ts, environment)
         operations = ActionOperations()
         self.functions = InProcessFunctions(store)

@@ -15,9 +15,11 @@ import msgspec
 
 from convexpy.storage.keys import ID_BYTES, INDEX_BIT, decode_ts, document_key, keyspace_of
 from convexpy.storage.lmdb_store import LmdbStore, Snapshot
+from convexpy.transactions.backlog import UNFINISHED_INDEXES, stored_backlog
 from convexpy.transactions.catalog import Catalog, load_catalog
 from convexpy.transactions.catalog_entries import IndexInfo, TableInfo
 from convexpy.transactions.commit_log import decode_commit
+from convexpy.transactions.system_tables import SCHEDULED_FUNCTIONS
 from convexpy.transactions.write_set import version_of
 from convexpy.values import encode_id, unpack
 
@@ -48,6 +50,7 @@ class Checkup:
         self._bytes: Counter[int] = Counter()
         self._expected: Counter[int] = Counter()
         self._catalog = Catalog(0, [], {})
+        self.is_backlog_wrong = False
 
     def problems(self) -> Iterator[Problem]:
         """Everything that is wrong, one by one as it is found."""
@@ -60,6 +63,7 @@ class Checkup:
             yield from self._timestamps(snapshot)
             yield from self._documents(snapshot)
             yield from self._entries(snapshot)
+            yield from self._backlog(snapshot)
             yield from self._log(snapshot)
 
     def sizes(self) -> list[Size]:
@@ -133,6 +137,18 @@ class Checkup:
             index = next(index for index in table.indexes.values() if index.keyspace == keyspace)
             if count > self._expected[keyspace] or index.state != "ready":
                 yield from self._left_over(snapshot, table, index)
+
+    def _backlog(self, snapshot: Snapshot) -> Iterator[Problem]:
+        """As many scheduled functions are unfinished as was counted."""
+        counted = stored_backlog(snapshot.last_commit())
+        indexes = SCHEDULED_FUNCTIONS.indexes
+        there = sum(self._rows[indexes[name].keyspace] for name in UNFINISHED_INDEXES)
+        if counted is not None and counted != there:
+            self.is_backlog_wrong = True
+            yield Problem(
+                f"{there} scheduled functions are not finished, but {counted} were counted. The server counts anew "
+                f"when it starts."
+            )
 
     def _left_over(self, snapshot: Snapshot, table: TableInfo, index: IndexInfo) -> Iterator[Problem]:
         for key in snapshot.index_keys(index.prefix, index.prefix + b"\xff" * 600, False):

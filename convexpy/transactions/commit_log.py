@@ -30,6 +30,7 @@ from convexpy.storage.lmdb_store import (
     page_bytes,
 )
 from convexpy.storage.reserve import SpaceReserve
+from convexpy.transactions.backlog import backlog_change, count_backlog, encode_last_commit, stored_backlog
 from convexpy.transactions.commit_messages import DocumentWrite
 
 
@@ -68,6 +69,10 @@ class CommitLog(Protocol):
     @property
     def last_ts(self) -> int:
         """Timestamp of the last commit, or of the log's creation."""
+
+    @property
+    def backlog(self) -> int:
+        """Scheduled functions that are not finished after the last commit; see transactions/backlog.py."""
 
     def append(self, expected_ts: int, batch: Batch, *, frees_space: bool = False) -> None:
         """Add commits with rising timestamps: all or none, and durable when this returns.
@@ -112,24 +117,30 @@ class LmdbCommitLog:
         self._limits = limits or LogLimits()
         self._reserve = reserve
         self._environment = environment
-        self._last_ts = self._initialise(origin)
+        self._last_ts, self._backlog = self._initialise(origin)
 
-    def _initialise(self, origin: tuple[int, bytes] | None) -> int:
+    def _initialise(self, origin: tuple[int, bytes] | None) -> tuple[int, int]:
         store = self._store
         with store.environment.begin(write=True) as transaction:
             stored = transaction.get(LAST_COMMIT_TS, db=store.meta)
             if stored is not None:
-                return decode_ts(stored)
+                backlog = stored_backlog(stored)
+                return decode_ts(stored), count_backlog(store, transaction) if backlog is None else backlog
             ts, secret = origin or (self._environment.now_ns(), self._environment.entropy(32))
             for name in (LAST_COMMIT_TS, CATALOG_TS, LOG_FLOOR_TS):
                 transaction.put(name, encode_ts(ts), db=store.meta)
             transaction.put(INSTANCE_SECRET, secret, db=store.meta)
-            return ts
+            return ts, 0
 
     @property
     def last_ts(self) -> int:
         """See `CommitLog`."""
         return self._last_ts
+
+    @property
+    def backlog(self) -> int:
+        """See `CommitLog`."""
+        return self._backlog
 
     def append(self, expected_ts: int, batch: Batch, *, frees_space: bool = False) -> None:
         """See `CommitLog`. Old commits beyond what is retained go, some with each batch.
@@ -141,34 +152,35 @@ class LmdbCommitLog:
             raise LogMoved(expected_ts, self._last_ts)
         if not batch:
             return
+        backlog = self._backlog + sum(backlog_change(commit) for _, commit in batch)
         try:
-            self._write(batch)
+            self._write(batch, backlog)
         except StoreError as error:
             full = self._store.missing_space(error)
             if not full:
                 raise
-            if not frees_space or self._reserve is None or not self._write_into(self._reserve, batch):
+            if not frees_space or self._reserve is None or not self._write_into(self._reserve, batch, backlog):
                 raise OutOfSpace(_OUT_OF_SPACE[full]) from error
-        self._last_ts = batch[-1][0]
+        self._last_ts, self._backlog = batch[-1][0], backlog
 
-    def _write_into(self, reserve: SpaceReserve, batch: Batch) -> bool:
+    def _write_into(self, reserve: SpaceReserve, batch: Batch, backlog: int) -> bool:
         with reserve.opened():
             try:
                 # The log holds what is deleted, for reads in the past. Where space is short, that is what goes first.
                 self._forget_oldest()
-                self._write(batch)
+                self._write(batch, backlog)
             except StoreError as error:
                 if not self._store.missing_space(error):
                     raise
                 return False
         return True
 
-    def _write(self, batch: Batch) -> None:
+    def _write(self, batch: Batch, backlog: int) -> None:
         last_ts = batch[-1][0]
         with self._store.environment.begin(write=True) as transaction:
             for ts, commit in batch:
                 self._apply(transaction, encode_ts(ts), commit)
-            transaction.put(LAST_COMMIT_TS, encode_ts(last_ts), db=self._store.meta)
+            transaction.put(LAST_COMMIT_TS, encode_last_commit(last_ts, backlog), db=self._store.meta)
             self._trim(transaction, encode_ts(last_ts))
 
     def tail(self, after_ts: int) -> Iterator[tuple[int, LoggedCommit]]:

@@ -56,10 +56,11 @@ class Conflicted(Struct, array_like=True, tag=1):
 
 
 class Refused(Struct, array_like=True, tag=2):
-    """Request `id` could not be written (disk full, map full); nothing of it is stored."""
+    """Request `id` could not be written (disk full, map full), or must not be; nothing of it is stored."""
 
     id: int
     text: str
+    is_beyond_bound: bool = False  # of the deployment; it is not to be tried again as it is
 
 
 class BatchOutcome(Struct, array_like=True):

@@ -13,7 +13,13 @@ Invariants:
 from __future__ import annotations
 
 from convexpy.environment import Environment
-from convexpy.limits import SPACE_FREEING_GROWTH_BYTES_MAX, WRITE_LOG_KEYS_MAX, WRITE_LOG_SECONDS_MAX
+from convexpy.limits import (
+    SPACE_FREEING_GROWTH_BYTES_MAX,
+    WRITE_LOG_KEYS_MAX,
+    WRITE_LOG_SECONDS_MAX,
+    FunctionLimits,
+)
+from convexpy.transactions.backlog import backlog_change
 from convexpy.transactions.commit_log import Batch, CommitLog, LoggedCommit, OutOfSpace
 from convexpy.transactions.commit_messages import CommitRequest, Committed, Conflicted, Refused
 from convexpy.transactions.write_log import WriteLog
@@ -25,12 +31,19 @@ class Committer:
     """Validates commit requests and appends those that hold. One exists a commit log.
 
     Its memory of recent writes begins empty: what began before it did is a conflict, and runs again.
+
+    Args:
+        backlog_max: scheduled functions that may be unfinished; what would raise their number above it is refused.
     """
 
-    def __init__(self, log: CommitLog, environment: Environment) -> None:
+    def __init__(
+        self, log: CommitLog, environment: Environment, *, backlog_max: int = FunctionLimits.functions_pending
+    ) -> None:
         self._log = log
         self._environment = environment
         self._generation: int | None = None
+        self._backlog_max = backlog_max
+        self._backlog = log.backlog
         self.last_ts = log.last_ts
         self._write_log = WriteLog(self.last_ts, WRITE_LOG_KEYS_MAX)
 
@@ -46,12 +59,12 @@ class Committer:
         generation = self._generation
         try:
             for request_id, request in requests:
-                lost = self._validate(request_id, request)
+                lost = self._validate(request_id, request) or self._find_room(request_id, request)
                 outcomes.append(lost or self._take(request_id, request, batch))
             self._log.append(before, batch, frees_space=all(_frees_space(request) for _, request in requests))
         except Exception as error:
             self._generation = generation
-            self.last_ts = before
+            self.last_ts, self._backlog = before, self._log.backlog
             # The log holds keys of commits that never were; forgetting all of it is safe, it only costs retries.
             self._write_log = WriteLog(before, WRITE_LOG_KEYS_MAX)
             if not isinstance(error, OutOfSpace):
@@ -76,6 +89,20 @@ class Committer:
         overlap = self._write_log.first_overlap(request.reads, request.begin_ts)
         if overlap is not None:
             return Conflicted(request_id, overlap.ts, overlap.key, overlap.written_by)
+        return None
+
+    def _find_room(self, request_id: int, request: CommitRequest) -> Refused | None:
+        """Count the scheduled functions of a request that is taken, if there is room for them."""
+        change = backlog_change(request)
+        backlog = self._backlog + change
+        if change > 0 and backlog > self._backlog_max:
+            text = (
+                f"Too many scheduled functions pending (limit: {self._backlog_max}): {backlog - change} are, and this "
+                f"mutation schedules {change} more than it completes. Nothing of it was stored. Let some of them run, "
+                f"cancel some, or raise limits.functions_pending in the deployment's settings."
+            )
+            return Refused(request_id, text, is_beyond_bound=True)
+        self._backlog = backlog
         return None
 
     def _take(self, request_id: int, request: CommitRequest, batch: Batch) -> Committed:

@@ -209,6 +209,7 @@ def test_the_defaults_are_convexs() -> None:
         "functions_scheduled": 1000,
         "scheduled_args_bytes": 16 * MIB,
         "functions_together": 32,  # ours
+        "functions_pending": 1_000_000,
         "tables": 10_000,
     }
     assert (limits.DOCUMENT_BYTES_MAX, limits.DOCUMENT_DEPTH_MAX) == (1 * MIB, 16)
