@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -248,7 +249,9 @@ def test_a_provider_that_nobody_answers_for(provider: IdentityProvider) -> None:
         with pytest.raises(AuthProviderUnavailable, match=r"cannot be reached now.*jwks\.json could not be fetched"):
             await rig.authenticator.user(token)
 
-    judge(rig, ask)
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", int(gone.issuer.rpartition(":")[2])))  # nobody else gets the port, and nobody listens
+        judge(rig, ask)
 
 
 def test_a_push_changes_whom_we_trust_and_keeps_the_keys_of_those_who_stay(provider: IdentityProvider) -> None:

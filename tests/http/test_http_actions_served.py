@@ -175,7 +175,7 @@ def test_bodies_of_any_size_pass_through_little_memory(own_server: Server, mib: 
     (worker,) = processes_of(server.pid)["cvx-action"]
     chunk = bytes(MIB)
     patience.post(f"{server.site_url}/echo", content=iter([chunk]))
-    before = {pid: peak_kib(pid) for pid in (server.pid, worker)}
+    before = {pid: memory_kib(pid, "VmRSS") for pid in (server.pid, worker)}
 
     with connection(server) as client:
         head = f"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: {mib * MIB}\r\nConnection: close\r\n\r\n"
@@ -187,13 +187,13 @@ def test_bodies_of_any_size_pass_through_little_memory(own_server: Server, mib: 
             size += len(data)
         sending.join()
 
-    grown = {pid: peak_kib(pid) - before[pid] for pid in before}
+    grown = {pid: memory_kib(pid, "VmHWM") - before[pid] for pid in before}
     print(f"{mib} MiB each way: server grew by {grown[server.pid]} KiB, the worker by {grown[worker]} KiB")
     assert size > mib * MIB
     assert max(grown.values()) < 16 * 1024
 
 
-def peak_kib(pid: int) -> int:
-    """The most that a process has ever held at once."""
+def memory_kib(pid: int, name: str) -> int:
+    """`VmRSS` is what a process holds, `VmHWM` the most that it has ever held."""
     text = Path(f"/proc/{pid}/status").read_text()
-    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("VmHWM:"))
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name}:"))
