@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from convexpy.errors import InvalidId, InvalidRequest, LimitExceeded
 from convexpy.limits import SCHEDULE_HORIZON_SECONDS, SCHEDULED_FUNCTION_ARGS_BYTES_WARN
@@ -57,7 +57,7 @@ class SchedulingHost(Protocol):
     def resolve_target(self, reference: Any, purpose: str) -> Target:
         """Find the mutation or action that a reference names, or refuse."""
 
-    def run_here(self, reference: Any, args: Row | None, apart_from: Any) -> Row | None:
+    def run_here(self, reference: Any, args: Row | None, kind: str, apart_from: Any) -> Row | None:
         """Run a function in this transaction, if there is room; see `Scheduler.run_here`."""
 
     def warn(self, text: str) -> None:
@@ -130,7 +130,12 @@ class Scheduler:
         return self._schedule(due_ms, function, args, callbacks, context, lane, queue, completes_together)
 
     def run_here(
-        self, function: Any, args: dict[str, Any] | None = None, *, apart_from: Any = None
+        self,
+        function: Any,
+        args: dict[str, Any] | None = None,
+        *,
+        kind: Literal["mutation", "query"] = "mutation",
+        apart_from: Any = None,
     ) -> dict[str, Any] | None:
         """Run a mutation or query now, in this transaction, if it may: what would be scheduled for right now otherwise.
 
@@ -144,8 +149,11 @@ class Scheduler:
 
         Returns:
             the outcome, as `on_complete` gets it; None if nothing has happened, so that it is to be scheduled.
+
+        Raises:
+            FunctionNotFound, WrongFunctionKind: there is no such function of this kind.
         """
-        return self._host.run_here(function, args, apart_from)
+        return self._host.run_here(function, args, kind, apart_from)
 
     def _schedule(
         self,

@@ -295,14 +295,16 @@ class Frame:
 
     # --- scheduled functions
 
-    def run_here(self, reference: Any, args: dict[str, Any] | None, apart_from: Any) -> dict[str, Any] | None:
+    def run_here(
+        self, reference: Any, args: dict[str, Any] | None, kind: str, apart_from: Any
+    ) -> dict[str, Any] | None:
         """See `SchedulingHost`."""
         run = self.run
         if run.room is None:
             return None
         located = run.resolver.locate(self.instance, reference)
-        if located.function.kind not in ("query", "mutation"):
-            raise wrong_kind(located.function, "mutation")
+        if located.function.kind != kind:
+            raise wrong_kind(located.function, kind)
         avoided = None if apart_from is None else run.resolver.locate(self.instance, apart_from).instance.path
         return run.room.run_here(located, normalize({} if args is None else args), avoided)
 

@@ -84,6 +84,9 @@ class Room:
         transaction = run.transaction
         savepoint, marks = transaction.savepoint(), (len(run.jobs), len(run.canceled_jobs))
         job_id, usage = run.job_id, run.scheduled
+        is_new = job_id is not None and job_id not in run.finished_jobs
+        if job_id is not None:
+            run.finished_jobs.add(job_id)  # what runs here cannot cancel what it runs in
         entered, run.entered = run.entered, set()
         try:
             begin_part(run, None)
@@ -96,6 +99,8 @@ class Room:
                 return None
         finally:
             run.entered |= entered
+            if is_new and job_id is not None:
+                run.finished_jobs.discard(job_id)
             begin_part(run, job_id)  # whoever asked goes on
             run.scheduled = usage
         attempt.log(run)

@@ -133,6 +133,13 @@ def test_a_completion_of_an_action_has_room_too(jobs: TestBackend) -> None:
     assert came(jobs) == ["A", "B"]
 
 
+def test_one_that_cancels_everything_does_not_cancel_what_it_runs_in(jobs: TestBackend) -> None:
+    complete_with(jobs, say("a"), ("cancel_itself", {}), say("b"))
+
+    assert came(jobs) == ["A", None, "B"]
+    assert texts(jobs) == ["first", "a", "b"]
+
+
 def test_a_mutation_that_a_client_has_called_has_none(jobs: TestBackend) -> None:
     """Its caller waits for what it asked for, and for nothing else."""
     assert jobs.run(lambda ctx: ctx.scheduler.run_here(internal.jobs.record, {"text": "a"})) is None

@@ -62,6 +62,15 @@ def test_a_step_that_fails_takes_only_its_own_writes_along() -> None:
     assert saved == 5
 
 
+@pytest.mark.parametrize("wrong", ["nowhere", "mutation as query", "query as mutation", "action as mutation"])
+def test_a_reference_that_names_no_such_function_fails_or_runs_as_ever(wrong: str) -> None:
+    """After a step, where the next one might share its transaction."""
+    (status, _, _, counters), _ = both_ways("shared:takes_a_wrong_turn", {"wrong": wrong})
+
+    assert status["result"].startswith("StepFailed") or wrong == "action as mutation"
+    assert counters == [("before", 1)]
+
+
 def test_each_step_has_bounds_of_its_own() -> None:
     """Three steps that each write nearly all that a function may, and one that writes too much."""
     (status, _, _, _), _ = both_ways("shared:writes_much", {"counts": [90, 90, 101, 90]}, documents_written=100)

@@ -101,3 +101,21 @@ async def spins_beside_what_it_gave_up(step: Step) -> None:
     await tasks[2]
     while True:
         await asyncio.sleep(0)
+
+
+@workflow.define
+async def takes_a_wrong_turn(step: Step, wrong: str) -> str:
+    await step.run_mutation(internal.work.add, {"name": "before"})
+    try:
+        match wrong:
+            case "nowhere":
+                await step.run_mutation(internal.nowhere.to_be_found, {})
+            case "mutation as query":
+                await step.run_query(internal.work.add, {"name": "wrong"})
+            case "query as mutation":
+                await step.run_mutation(internal.work.read, {"name": "wrong"})
+            case "action as mutation":
+                await step.run_mutation(internal.work.echo_action, {"value": 1})
+    except StepFailed as error:
+        return f"StepFailed: {error.text}"
+    return "it was taken for what it is"
