@@ -1,10 +1,6 @@
 """Serves functions: routes calls to workers, commits what mutations wrote, publishes, answers.
 
-The server's half of a call; nothing here decodes arguments or results. It knows workers, the committer and the
-scheduler only by what it asks of them, so processes and the in-process runner look alike from here.
-
-No user sees a conflict because of load: attempts 1 and 2 run beside others, attempt 3 has an exclusive turn with the
-committer, in which nobody else commits.
+The server's half of a call; nothing here decodes arguments or results.
 """
 
 from __future__ import annotations
@@ -13,75 +9,26 @@ import asyncio
 import itertools
 import re
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
-from msgspec import Raw
 
 from convexpy.environment import Environment
 from convexpy.errors import Conflict, ConvexpyError, InvalidRequest, LimitExceeded, OutOfRetention, Overloaded
 from convexpy.limits import MUTATION_ATTEMPTS_MAX
+from convexpy.runtime.calls import CallMaker
+from convexpy.runtime.committing import CommittingRun
 from convexpy.runtime.http_exchange import Exchanges, HttpExchange
 from convexpy.runtime.http_routes import RouteTable
 from convexpy.runtime.interface import FunctionRequest, Outcome
 from convexpy.runtime.live_queries import LiveQueryCache
-from convexpy.runtime.messages import Call, CallKind, JobHint, Reply
+from convexpy.runtime.messages import Call, CallKind, Reply
+from convexpy.runtime.parts import Actions, CallReport, Commits, Functions, JobSink
 from convexpy.runtime.publishing import Publisher
-from convexpy.transactions.commit_messages import Committed, Conflicted, Refused
+from convexpy.transactions.commit_messages import Conflicted
 
-CommitOutcome = Committed | Conflicted | Refused
 _REQUEST_ID = re.compile(r"\A\[Request ID: [^\]]*\]")
 _LOST_BY_ITSELF = ("killed", "beyond bound")  # the same call would be lost again
-GENERATION_RETRIES_MAX = 20  # attempts that a push made void do not count as lost races
-
-
-class Functions(Protocol):
-    """Function workers."""
-
-    def submit(
-        self,
-        call: Call,
-        *,
-        prefer: int | None = None,
-        is_urgent: bool = False,
-        is_staged: bool = False,
-        limit_seconds: float | None = None,
-    ) -> asyncio.Future[Reply]: ...
-
-    def submit_together(self, calls: list[Call]) -> asyncio.Future[list[Reply]]: ...
-
-
-class Actions(Protocol):
-    """Action workers."""
-
-    def submit(self, call: Call) -> asyncio.Future[Reply]: ...
-
-
-class Turn(Protocol):
-    """An exclusive turn with the committer."""
-
-    def submit(self, commit: Raw) -> asyncio.Future[CommitOutcome]: ...
-
-
-class Commits(Protocol):
-    """The committer."""
-
-    def submit(self, commit: Raw) -> asyncio.Future[CommitOutcome]: ...
-
-    def exclusive(self) -> AbstractAsyncContextManager[Turn]: ...
-
-
-class JobSink(Protocol):
-    """Who runs scheduled functions."""
-
-    def take_jobs(self, jobs: list[JobHint], canceled: list[str]) -> None: ...
-
-
-class CallReport(Protocol):
-    """Who shows calls to the operator."""
-
-    def __call__(self, kind: str, path: str, caller: str, reply: Reply) -> None: ...
 
 
 class RuntimeBackend:
@@ -103,23 +50,25 @@ class RuntimeBackend:
         is_redacted: bool,
         report_call: CallReport,
     ) -> None:
-        self._functions = functions
+        self.functions = functions
+        self.commits = commits
+        self.publisher = publisher
         self._actions = actions
-        self._commits = commits
-        self._publisher = publisher
-        self._environment = environment
-        self._is_redacted = is_redacted
         self._report_call = report_call
-        self._call_ids = itertools.count(1)
+        self._calls = CallMaker(publisher, environment, is_redacted=is_redacted)
         self._job_sink: JobSink | None = None
         self.take_deleted_files: Callable[[list[str]], None] | None = None
         self._kinds: dict[tuple[str, str], CallKind] = {}
-        self.generation = 0
         self.http_routes = RouteTable()
         self.exchanges = Exchanges()
         self.conflicts = 0
         self.live = LiveQueryCache(self, publisher, environment)
         publisher.add_subscriber(self.live.take_commits)
+
+    @property
+    def generation(self) -> int:
+        """Of the code in force."""
+        return self._calls.generation
 
     def set_job_sink(self, sink: JobSink) -> None:
         """Whom to tell of functions that a commit has scheduled."""
@@ -131,16 +80,16 @@ class RuntimeBackend:
         Args:
             kinds: of all functions, by component path and function path.
         """
-        self.generation = number
+        self._calls.generation = number
         self._kinds = kinds
-        self.live.make_all_stale(self._publisher.published_ts)
+        self.live.make_all_stale(self.publisher.published_ts)
 
     # --- what sync and HTTP ask
 
     @property
     def published_ts(self) -> int:
         """See `interface.Backend`."""
-        return self._publisher.published_ts
+        return self.publisher.published_ts
 
     async def query(self, request: FunctionRequest) -> Outcome:
         """See `interface.Backend`."""
@@ -153,40 +102,42 @@ class RuntimeBackend:
 
     async def query_at(self, request: FunctionRequest, ts: int) -> Outcome:
         """See `interface.Backend`. Nothing of it is cached: what changes later cannot change it."""
-        call = self._call("query", request)
+        call = self._calls.call("query", request)
         call.at_ts = ts
-        reply = await self._functions.submit(call)
+        reply = await self.functions.submit(call)
         if reply.loss == "too old":
             raise OutOfRetention(reply.error)
         self._report_call("query", request.path, request.caller, reply)
-        return self._outcome(request, reply, ts)
+        return self._calls.outcome(request, reply, ts)
 
-    async def mutation(
+    def mutation(
         self, request: FunctionRequest, session: tuple[str, int] | None = None, job_id: str | None = None
-    ) -> Outcome:
+    ) -> asyncio.Future[Outcome]:
         """See `interface.Backend`. `job_id`: the scheduled action that calls it."""
 
         def make_call() -> Call:
-            call = self._call("mutation", request)
+            call = self._calls.call("mutation", request)
             call.session = session
             call.job_id = job_id
             return call
 
-        reply, ts = await self._run_committing(make_call)
-        self._report_call("mutation", request.path, request.caller, reply)
-        return self._outcome(request, reply, ts)
+        def finish(reply: Reply, ts: int) -> Outcome:
+            self._report_call("mutation", request.path, request.caller, reply)
+            return self._calls.outcome(request, reply, ts)
+
+        return CommittingRun(self, make_call, finish)
 
     async def action(self, request: FunctionRequest, job_id: str | None = None) -> Outcome:
         """See `interface.Backend`. `job_id`: the scheduled function that it runs for."""
-        call = self._call("action", request)
+        call = self._calls.call("action", request)
         call.job_id = job_id
         reply = await self._actions.submit(call)
         self._report_call("action", request.path, request.caller, reply)
-        return self._outcome(request, reply, self.published_ts)
+        return self._calls.outcome(request, reply, self.published_ts)
 
     async def http_action(self, request: FunctionRequest, exchange: HttpExchange) -> Reply:
         """See `http_calls.HttpBackend`."""
-        call = self._call("httpAction", request)
+        call = self._calls.call("httpAction", request)
         self.exchanges.begin(call.id, exchange)
         try:
             reply = await self._actions.submit(call)
@@ -194,7 +145,7 @@ class RuntimeBackend:
             self.exchanges.end(call.id)
         if not reply.is_ok and reply.value == b"null":  # it was not the worker that has ended it
             code = f"[Request ID: {call.request_id}] Server Error"
-            reply.value = msgspec.json.encode({"code": code if self._is_redacted else f"{code}: {reply.error}"})
+            reply.value = msgspec.json.encode({"code": code if self._calls.is_redacted else f"{code}: {reply.error}"})
         self._report_call("httpAction", request.path, request.caller, reply)
         return reply
 
@@ -211,19 +162,19 @@ class RuntimeBackend:
 
     def run_queries(self, requests: list[FunctionRequest]) -> asyncio.Future[list[Reply]]:
         """See `live_queries.QueryRunner`."""
-        return self._functions.submit_together([self._call("query", request) for request in requests])
+        return self.functions.submit_together([self._calls.call("query", request) for request in requests])
 
     def outcome_of(self, request: FunctionRequest, reply: Reply) -> Outcome:
         """See `live_queries.QueryRunner`."""
         self._report_call("query", request.path, request.caller, reply)
-        return self._outcome(request, reply, reply.snapshot_ts)
+        return self._calls.outcome(request, reply, reply.snapshot_ts)
 
     # --- what scheduler and push ask
 
     async def run_staged_query(self, request: FunctionRequest) -> Outcome:
         """Run a query on the generation that is about to be pushed."""
-        reply = await self._functions.submit(self._call("query", request), is_staged=True)
-        return self._outcome(request, reply, reply.snapshot_ts)
+        reply = await self.functions.submit(self._calls.call("query", request), is_staged=True)
+        return self._calls.outcome(request, reply, reply.snapshot_ts)
 
     async def run_job(self, job_id: str, prefer: int | None, more_jobs: Sequence[str] = ()) -> dict[str, Any]:
         """Run a row of `_scheduled_functions`; see `job_batches.run_job`.
@@ -242,28 +193,28 @@ class RuntimeBackend:
 
         def make_call() -> Call:
             nonlocal is_alone
-            call = self._bare_call("job", job_id, b"")
+            call = self._calls.own_call("job", job_id, b"")
             call.preset_outcome, call.is_completion_deferred = preset, is_deferred
             call.is_alone = is_alone = next(attempts) > 0
             if not is_alone:
                 call.more_jobs = list(more_jobs)
             return call
 
-        reply, _ = await self._run_committing(make_call, prefer)
+        reply = await self._run_committing(make_call, prefer)
         if reply.loss in _LOST_BY_ITSELF and not is_alone:
-            reply, _ = await self._run_committing(make_call, prefer)
+            reply = await self._run_committing(make_call, prefer)
         if reply.loss == "beyond bound":
             is_deferred = True  # if its on_complete is what schedules too much, the function itself has succeeded
-            reply, _ = await self._run_committing(make_call, prefer)
+            reply = await self._run_committing(make_call, prefer)
             is_deferred = False
         if reply.loss in _LOST_BY_ITSELF:
             # The function hangs where no signal reaches it, ends its process, or schedules more than may be pending: it
             # has failed, and is completed without being run.
             preset = msgspec.msgpack.encode({"kind": "failed", "error": reply.error})
-            reply, _ = await self._run_committing(make_call, prefer)
+            reply = await self._run_committing(make_call, prefer)
         if reply.loss in _LOST_BY_ITSELF:
             is_deferred = True  # so it was its on_complete
-            reply, _ = await self._run_committing(make_call, prefer)
+            reply = await self._run_committing(make_call, prefer)
         self._report_call("job", job_id, "Scheduler", reply)
         result: dict[str, Any] = self._system_result(reply)
         return result
@@ -287,18 +238,23 @@ class RuntimeBackend:
         attempts = itertools.count()
 
         def make_call() -> Call:
-            call = self._bare_call("system", name, args)
+            call = self._calls.own_call("system", name, args)
             call.job_id, call.is_completion_deferred = job_id, is_deferred
             call.is_alone = next(attempts) > 0
             return call
 
-        reply, _ = await self._run_committing(make_call, prefer, is_staged)
+        reply = await self._run_committing(make_call, prefer, is_staged)
         if reply.loss in _LOST_BY_ITSELF:
             is_deferred = True  # so it was the on_complete of an action: it becomes a row of its own
-            reply, _ = await self._run_committing(make_call, prefer, is_staged)
+            reply = await self._run_committing(make_call, prefer, is_staged)
         if reply.log_lines:  # of the app's on_complete of an action
             self._report_call("job", str(payload.get("job_id", name)), "Scheduler", reply)
         return self._system_result(reply)
+
+    def _run_committing(
+        self, make_call: Callable[[], Call], prefer: int | None, is_staged: bool = False
+    ) -> asyncio.Future[Reply]:
+        return CommittingRun(self, make_call, lambda reply, _: reply, prefer=prefer, is_staged=is_staged)
 
     def _system_result(self, reply: Reply) -> Any:
         if reply.is_ok:
@@ -309,37 +265,21 @@ class RuntimeBackend:
             raise LimitExceeded(reply.error)
         raise (ConvexpyError if reply.loss or reply.is_system_error else InvalidRequest)(reply.error)
 
-    # --- calls and commits
+    # --- what a run that commits asks
 
-    async def _run_committing(
-        self, make_call: Callable[[], Call], prefer: int | None = None, is_staged: bool = False
-    ) -> tuple[Reply, int]:
-        """Run and commit until it is through: the reply, and the timestamp at which its effect is there."""
-        attempt = 1
-        void_attempts = 0
-        while True:
-            if attempt < MUTATION_ATTEMPTS_MAX:
-                call = make_call()
-                reply = await self._functions.submit(call, prefer=prefer, is_staged=is_staged)
-                lost = await self._commit(reply, self._commits.submit)
-            else:
-                async with self._commits.exclusive() as turn:
-                    call = make_call()
-                    reply = await self._functions.submit(call, prefer=prefer, is_urgent=True, is_staged=is_staged)
-                    lost = await self._commit(reply, turn.submit)
-            if not isinstance(lost, Conflicted):
-                return reply, lost
-            self.conflicts += 1
-            if lost.ts == 0 and void_attempts < GENERATION_RETRIES_MAX:
-                void_attempts += 1
-            elif attempt == MUTATION_ATTEMPTS_MAX:
-                raise await self._conflict(call, lost, reply.snapshot_ts)
-            else:
-                attempt += 1
-            await self._publisher.wait_for(lost.ts)
+    def committed(self, reply: Reply) -> None:
+        """See `committing.CommitPath`."""
+        if self._job_sink is not None and (reply.jobs or reply.canceled_jobs):
+            self._job_sink.take_jobs(reply.jobs, reply.canceled_jobs)
+        if reply.deleted_files and self.take_deleted_files is not None:
+            self.take_deleted_files(reply.deleted_files)
 
-    async def _conflict(self, call: Call, lost: Conflicted, snapshot_ts: int) -> Conflict:
-        """The error of a mutation that has lost its last attempt, with the document that was in the way."""
+    def lost_race(self) -> None:
+        """See `committing.CommitPath`."""
+        self.conflicts += 1
+
+    async def conflict(self, call: Call, lost: Conflicted, snapshot_ts: int) -> Exception:
+        """See `committing.CommitPath`: with the document that was in the way."""
         found = await self.run_system("document_of_key", {"key": lost.key}) if lost.key else None
         name = f"{call.component}/{call.path}" if call.component else call.path
         return Conflict(
@@ -350,75 +290,4 @@ class RuntimeBackend:
             written_by=lost.written_by,
             table=None if found is None else found["table"],
             document_id=None if found is None else found["id"],
-        )
-
-    async def _commit(self, reply: Reply, submit: Callable[[Raw], asyncio.Future[CommitOutcome]]) -> int | Conflicted:
-        if not reply.is_ok:
-            return self.published_ts
-        if not reply.has_commit:
-            await self._publisher.wait_for(reply.snapshot_ts)
-            return reply.recorded_ts or reply.snapshot_ts
-        outcome = await submit(reply.commit)
-        if isinstance(outcome, Conflicted):
-            return outcome
-        if isinstance(outcome, Refused):
-            reply.is_ok, reply.error, reply.error_data, reply.jobs = False, outcome.text, None, []
-            reply.is_system_error = not outcome.is_beyond_bound
-            reply.loss = "beyond bound" if outcome.is_beyond_bound else ""
-            return self.published_ts
-        if self._job_sink is not None and (reply.jobs or reply.canceled_jobs):
-            self._job_sink.take_jobs(reply.jobs, reply.canceled_jobs)
-        if reply.deleted_files and self.take_deleted_files is not None:
-            self.take_deleted_files(reply.deleted_files)
-        return outcome.ts
-
-    def _call(self, kind: CallKind, request: FunctionRequest) -> Call:
-        return Call(
-            id=next(self._call_ids),
-            kind=kind,
-            component=request.component,
-            path=request.path,
-            args=request.args,
-            format=request.format,
-            identity=request.identity,
-            is_internal_allowed=request.is_admin,
-            generation=self.generation,
-            min_ts=self._publisher.published_ts,
-            seed=self._environment.entropy(16),
-            now_ns=self._environment.now_ns(),
-            request_id=request.request_id or self._environment.entropy(8).hex(),
-            journal=request.journal,
-            is_redacted=self._is_redacted and not request.is_nested,
-        )
-
-    def _bare_call(self, kind: CallKind, path: str, args: bytes) -> Call:
-        return Call(
-            id=next(self._call_ids),
-            kind=kind,
-            component="",
-            path=path,
-            args=args,
-            is_internal_allowed=True,
-            generation=self.generation,
-            min_ts=self._publisher.published_ts,
-            seed=self._environment.entropy(16),
-            now_ns=self._environment.now_ns(),
-        )
-
-    def _outcome(self, request: FunctionRequest, reply: Reply, ts: int) -> Outcome:
-        if reply.is_ok:
-            return Outcome(ok=True, value=reply.value, log_lines=reply.log_lines, ts=ts, journal=reply.journal)
-        if reply.loss == "overloaded":
-            raise Overloaded(reply.error)
-        error = reply.error
-        if reply.loss or reply.is_system_error:
-            head = f"[Request ID: {request.request_id or self._environment.entropy(8).hex()}] Server Error"
-            error = head if self._is_redacted else f"{head}\n{reply.error}\n"
-        return Outcome(
-            ok=False,
-            error=error,
-            error_data=reply.error_data,
-            log_lines=reply.log_lines,
-            ts=ts,
-            journal=reply.journal,
         )

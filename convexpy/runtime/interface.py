@@ -6,6 +6,7 @@ routes them and never decodes them.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Protocol
 
 from msgspec import Struct
@@ -124,8 +125,8 @@ class Backend(Protocol):
             OutOfRetention: the database can no longer be read as it was then.
         """
 
-    async def mutation(self, request: FunctionRequest, session: tuple[str, int] | None = None) -> Outcome:
-        """Commit, publish, answer.
+    def mutation(self, request: FunctionRequest, session: tuple[str, int] | None = None) -> Awaitable[Outcome]:
+        """Commit, publish, answer. Begins at once, or when awaited first.
 
         Args:
             session: (session id, request number). Seen before with success: the recorded outcome, nothing runs.

@@ -19,9 +19,10 @@ from convexpy.processes.messages import Load, Output
 from convexpy.processes.pool import FunctionPool
 from convexpy.processes.supervisor import LOAD_APP, Supervisor
 from convexpy.runtime.action_operations import ActionOperations
-from convexpy.runtime.backend import CallReport, RuntimeBackend
+from convexpy.runtime.backend import RuntimeBackend
 from convexpy.runtime.deployment import Deployer, Pushed, Stage
 from convexpy.runtime.file_keeper import FileKeeper
+from convexpy.runtime.parts import CallReport
 from convexpy.runtime.publishing import Publisher
 from convexpy.runtime.scheduler import JobScheduler
 from convexpy.serving.settings import DeploymentSettings

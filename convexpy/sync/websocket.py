@@ -1,18 +1,19 @@
 """The sync endpoint: moves frames and performs effects. Every decision is `SyncState`'s.
 
-A connection has one task, which reads. What is to be sent goes to the socket at once, and only while the socket is full
-does a second task wait for it. Calls of functions are tasks of their own; they outlive the socket, because what a
-mutation commits does not depend on who still listens.
+A message is taken in the step in which it is read, and what is to be sent goes to the socket at once: a connection's
+task only waits for the end, and for messages that must wait themselves; another one waits while the socket is full.
+Calls of functions outlive the socket, because what a mutation commits does not depend on who still listens.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from asyncio import Task, TimerHandle
-from collections.abc import Coroutine
+from asyncio import Future, Task, TimerHandle
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import Any, assert_never
+from functools import partial
+from typing import Any, TypeVar, assert_never
 
 from starlette.responses import JSONResponse
 from starlette.routing import WebSocketRoute
@@ -23,7 +24,7 @@ from convexpy.errors import AuthProviderUnavailable, Conflict, Overloaded, Unaut
 from convexpy.limits import AUTH_EXPIRY_LOOK_SECONDS_MAX, CLOSE_SECONDS_MAX, PING_SECONDS
 from convexpy.runtime.client_version import ClientVersionError, client_version
 from convexpy.runtime.identity import Authenticator
-from convexpy.runtime.interface import Backend
+from convexpy.runtime.interface import Backend, Outcome
 from convexpy.sync import messages
 from convexpy.sync.effects import INTERNAL_ERROR, Close, RunAction, RunMutation, RunTogether, VerifyToken
 from convexpy.sync.flushing import Flusher
@@ -31,6 +32,7 @@ from convexpy.sync.state import SyncState
 from convexpy.sync.transport import transport_of
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class SyncEndpoint:
@@ -40,7 +42,7 @@ class SyncEndpoint:
         self.backend = backend
         self.authenticator = authenticator
         self.environment = environment
-        self._calls: set[Task[None]] = set()  # asyncio itself keeps no strong reference
+        self._calls: set[Future[Any]] = set()  # asyncio itself keeps no strong reference
         self.flusher = Flusher()
 
     def routes(self) -> list[WebSocketRoute]:
@@ -71,6 +73,13 @@ class SyncEndpoint:
         task.add_done_callback(self._calls.discard)
         return task
 
+    def call(self, call: Awaitable[T], then: Callable[[Future[T]], None]) -> None:
+        """Start a call; `then` gets it when it is done."""
+        future = asyncio.ensure_future(call)
+        self._calls.add(future)
+        future.add_done_callback(self._calls.discard)
+        future.add_done_callback(then)
+
 
 class _Connection:
     def __init__(self, endpoint: SyncEndpoint, websocket: WebSocket, *, takes_chunks: bool) -> None:
@@ -82,6 +91,8 @@ class _Connection:
         self._loop = asyncio.get_running_loop()
         self._reader = asyncio.current_task()
         self._writer: Task[None] | None = None
+        self._verification: Task[None] | None = None
+        self._is_holding = False  # a message that waits for it
         self._has_closed = False
         self._state = SyncState(
             endpoint.backend,
@@ -114,19 +125,30 @@ class _Connection:
 
     async def _read(self) -> None:
         """Until the socket is gone, from whichever side: after a close of ours too, a disconnect frame comes."""
+        self._transport.deliver_to(self)
         while (frame := await self._websocket.receive())["type"] != "websocket.disconnect":
-            try:
-                text = frame.get("text")
-                if text is None:
-                    self._state.receive_binary()
-                else:
-                    self._state.receive(text, self._now_ns())
-                token = self._settle()
-                if token is not None:
-                    await self._verify(token)
-                    self._settle()
-            except Exception as error:
-                self._fail(error)
+            while self._verification is not None:
+                self._is_holding = True
+                await asyncio.wait((self._verification,))
+            self._is_holding = False
+            self._receive(frame.get("text"))
+
+    def take_text(self, text: str) -> bool:
+        """See `transport.TextReceiver`. No message may pass a token under verification, nor one that waits for it."""
+        if self._verification is not None or self._is_holding:
+            return False
+        self._receive(text)
+        return True
+
+    def _receive(self, text: str | None) -> None:
+        try:
+            if text is None:
+                self._state.receive_binary()
+            else:
+                self._state.receive(text, self._now_ns())
+            self._settle()
+        except Exception as error:
+            self._fail(error)
 
     @property
     def awaits_answer(self) -> bool:
@@ -175,32 +197,39 @@ class _Connection:
         except Exception as error:
             self._fail(error)
 
-    def _settle(self) -> VerifyToken | None:
+    def _settle(self) -> None:
         """After any event: start what it calls for and send what has come of it."""
-        token = self._start_effects()
+        self._start_effects()
         self.flush()
         if self._state.expires_ns != self._timed_expiry_ns:
             self._time_expiry()
         if self._state.closing is not None and self._cut_off_timer is None:
             self._cut_off_timer = self._loop.call_later(CLOSE_SECONDS_MAX, self._cut_off)
-        return token
 
-    def _start_effects(self) -> VerifyToken | None:
-        """Start calls. A token is the reader's own business, since no client message may pass it."""
-        token = None
+    def _start_effects(self) -> None:
         while self._state.effects:
             match effect := self._state.effects.popleft():
                 case RunMutation():
-                    self._endpoint.spawn(self._call(self._mutate(effect)))
+                    call = self._backend.mutation(effect.request, effect.session)
+                    self._endpoint.call(call, partial(self._mutation_ended, effect.request_id))
                 case RunAction():
                     self._endpoint.spawn(self._call(self._act(effect)))
                 case RunTogether():
                     self._endpoint.spawn(self._call(self._run_together(effect)))
                 case VerifyToken():
-                    token = effect
+                    self._verification = self._endpoint.spawn(self._call(self._verify(effect)))
                 case _:
                     assert_never(effect)
-        return token
+
+    def _mutation_ended(self, request_id: int, call: Future[Outcome]) -> None:
+        if call.cancelled():
+            return  # with the server
+        try:
+            self._state.mutation_ended(request_id, call.result())
+            self._endpoint.flusher.note_answer(self)
+            self._settle()
+        except Exception as error:
+            self._fail(error)
 
     async def _call(self, call: Coroutine[Any, Any, None]) -> None:
         try:
@@ -208,11 +237,6 @@ class _Connection:
             self._settle()
         except Exception as error:
             self._fail(error)
-
-    async def _mutate(self, effect: RunMutation) -> None:
-        outcome = await self._backend.mutation(effect.request, effect.session)
-        self._state.mutation_ended(effect.request_id, outcome)
-        self._endpoint.flusher.note_answer(self)
 
     async def _act(self, effect: RunAction) -> None:
         outcome = await self._backend.action(effect.request)
@@ -229,6 +253,8 @@ class _Connection:
             self._state.token_refused(str(error))
         else:
             self._state.token_verified(caller)
+        finally:
+            self._verification = None
 
     def _fail(self, error: Exception) -> None:
         """The runtime's fault, not the client's: it reconnects and sends again what has no answer."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -251,8 +251,13 @@ class TestBackend(TestClient):
 
     def perform(self, kind: CallableKind, request: FunctionRequest) -> Outcome:
         """See `client.Callee`."""
+        calls: dict[str, Callable[[FunctionRequest], Awaitable[Outcome]]]
         calls = {"query": self.runtime.query, "mutation": self.runtime.mutation, "action": self.runtime.action}
-        return self._run(lambda: calls[kind](request))
+
+        async def call() -> Outcome:
+            return await calls[kind](request)
+
+        return self._run(call)
 
     def serve(
         self, path: str, method: str, headers: Mapping[str, str], body: bytes, identity: bytes | None

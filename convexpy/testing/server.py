@@ -13,10 +13,11 @@ from convexpy.functions.application import Application
 from convexpy.limits import FunctionLimits
 from convexpy.runtime.action_operations import ActionOperations
 from convexpy.runtime.actions import ActionRunner
-from convexpy.runtime.backend import CallReport, RuntimeBackend
+from convexpy.runtime.backend import RuntimeBackend
 from convexpy.runtime.deployment import Deployer, Pushed, Stage
 from convexpy.runtime.file_keeper import FileKeeper
 from convexpy.runtime.generation import Generation
+from convexpy.runtime.parts import CallReport
 from convexpy.runtime.publishing import Publisher
 from convexpy.runtime.scheduler import JobScheduler
 from convexpy.storage.lmdb_store import LmdbStore

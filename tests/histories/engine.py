@@ -23,11 +23,12 @@ from msgspec import Raw
 from convexpy.errors import Conflict
 from convexpy.functions import guard
 from convexpy.runtime import log_capture
-from convexpy.runtime.backend import CommitOutcome, RuntimeBackend
+from convexpy.runtime.backend import RuntimeBackend
 from convexpy.runtime.execute import execute
 from convexpy.runtime.generation import Generation
 from convexpy.runtime.interface import FunctionRequest
 from convexpy.runtime.messages import Call, Reply
+from convexpy.runtime.parts import CommitOutcome
 from convexpy.runtime.publishing import Publisher
 from convexpy.storage.lmdb_store import LmdbStore, Snapshot
 from convexpy.testing import TestBackend
@@ -217,7 +218,7 @@ class Engine:
             is_redacted=False,
             report_call=lambda kind, path, caller, reply: None,
         )
-        self._backend.generation = database.generation.number
+        self._backend.use_generation(database.generation.number, {})
         self._clock = itertools.count(1)
         self._loop = asyncio.Runner()
         self.refusals = 0  # callers that heard of a conflict

@@ -38,7 +38,7 @@ class AlwaysTooLate:
 def lose(backend: TestBackend, monkeypatch: pytest.MonkeyPatch, key: bytes, written_by: str) -> Conflict:
     """Call a mutation that loses all its attempts; its error."""
     commits = AlwaysTooLate(key, written_by)
-    monkeypatch.setattr(backend.runtime, "_commits", commits)
+    monkeypatch.setattr(backend.runtime, "commits", commits)
     with pytest.raises(Conflict) as caught:
         backend.mutation("calls:add")
     assert commits.requests == MUTATION_ATTEMPTS_MAX

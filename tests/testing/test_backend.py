@@ -82,7 +82,7 @@ def test_a_restart_may_come_at_any_moment(steps: int) -> None:
     with TestBackend(JOBS) as backend:
         request = FunctionRequest(component="", path="jobs:record", args=b'{"text":"before"}', is_admin=True)
 
-        async def begin() -> list[asyncio.Task[Any]]:
+        async def begin() -> list[asyncio.Future[Any]]:
             begun = [asyncio.ensure_future(backend.runtime.mutation(request)) for _ in range(3)]
             for _ in range(steps):
                 await asyncio.sleep(0)
@@ -125,7 +125,7 @@ def test_an_action_that_is_stopped_changes_nothing_any_more() -> None:
     """Not even in its `finally`: a server that is killed gives it no time for that."""
     with TestBackend(JOBS) as backend:
         request = FunctionRequest(component="", path="jobs:work_then_tell", args=b"{}", is_admin=True)
-        begun: list[asyncio.Task[Any]] = []
+        begun: list[asyncio.Future[Any]] = []
 
         async def begin() -> None:
             begun.append(asyncio.ensure_future(backend.runtime.action(request)))

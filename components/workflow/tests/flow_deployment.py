@@ -58,7 +58,7 @@ class FlowDeployment(TestBackend):
 
     def watch_commits(self) -> list[tuple[str, int, int]]:
         """Note each commit from now on: who, how many documents it writes, how many bytes they have."""
-        commits: Any = self.runtime._commits
+        commits: Any = self.runtime.commits
         submit = commits.submit
         noted: list[tuple[str, int, int]] = []
 
