@@ -18,6 +18,7 @@ from convexpy.limits import TRANSITION_CHUNK_BYTES
 from convexpy.runtime.interface import Outcome
 from convexpy.runtime.timestamps import encode_ts
 
+_KEPT_BYTES_MAX = 0xFFFF
 U32 = Annotated[int, Meta(ge=0, lt=2**32)]
 
 
@@ -143,17 +144,31 @@ def query_removed(query_id: int) -> bytes:
     return b'{"type":"QueryRemoved","queryId":%d}' % query_id
 
 
+_last_body: tuple[StateVersion, StateVersion, list[bytes], bytes, bytes] | None = None
+
+
 def transition(
     start: StateVersion, end: StateVersion, modifications: list[bytes], skew_ms: int | None, now_ns: int
 ) -> bytes:
-    """A `Transition`. Without a known skew, skew and server time are left out: clients take both or neither."""
-    clocks = b"" if skew_ms is None else b',"clientClockSkew":%d,"serverTs":%d' % (skew_ms, now_ns)
-    return b'{"type":"Transition","startVersion":%b,"endVersion":%b,"modifications":[%b]%b}' % (
-        start.encode(),
-        end.encode(),
-        b",".join(modifications),
-        clocks,
-    )
+    """A `Transition`. Without a known skew, skew and server time are left out: clients take both or neither.
+
+    Subscribers of one query get the same one after the other, so the last one is kept if it is short.
+    """
+    global _last_body
+    last = _last_body
+    if last is not None and last[0] == start and last[1] == end and last[2] == modifications:
+        body, whole = last[3], last[4]
+    else:
+        body = b'{"type":"Transition","startVersion":%b,"endVersion":%b,"modifications":[%b]' % (
+            start.encode(),
+            end.encode(),
+            b",".join(modifications),
+        )
+        whole = body + b"}"
+        _last_body = (start, end, modifications, body, whole) if len(body) <= _KEPT_BYTES_MAX else None
+    if skew_ms is None:
+        return whole
+    return b'%b,"clientClockSkew":%d,"serverTs":%d}' % (body, skew_ms, now_ns)
 
 
 def transition_chunks(transition: bytes, transition_id: int) -> list[bytes]:

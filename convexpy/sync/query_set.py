@@ -85,14 +85,25 @@ class QuerySet:
     def window(self, lowest_ts: int, published_ts: int) -> int | None:
         """The newest timestamp from `lowest_ts` on at which all results hold; None if there is none yet."""
         highest_ts = published_ts
-        for query in self:
+        for query in self._queries.values():
             entry = query.entry
             if entry.outcome is None:
                 return None
-            lowest_ts = max(lowest_ts, entry.snapshot_ts)
-            if entry.valid_until_ts is not None:
-                highest_ts = min(highest_ts, entry.valid_until_ts - 1)
+            if entry.snapshot_ts > lowest_ts:
+                lowest_ts = entry.snapshot_ts
+            valid_until_ts = entry.valid_until_ts
+            if valid_until_ts is not None and valid_until_ts <= highest_ts:
+                highest_ts = valid_until_ts - 1
         return highest_ts if lowest_ts <= highest_ts else None
+
+    def take_changes(self) -> list[bytes]:
+        """What the client does not hold yet, as modifications; from here on it is taken to."""
+        results = []
+        for query in self._queries.values():
+            outcome = query.entry.outcome
+            if outcome is not None and outcome is not query.sent:
+                results.append((query, outcome))
+        return modifications(results, self.take_removed()) if results or self._removed else []
 
     def take_removed(self) -> list[int]:
         """Ids that the client is yet to be told the removal of."""

@@ -1,17 +1,7 @@
 """One client's side of the sync protocol as a state machine: no socket, no task, no clock.
 
-Client messages and the outcomes of effects go in; `effects` and `outgoing` come out, and a transport moves both. After
-every event:
-
-  1. a transition starts at the version at which the one before it ended;
-  2. all that the client holds was read at one timestamp, the end of the last transition;
-  3. a transition's timestamp is at or after every commit the client has had a response for, and every commit that
-     anybody had had a response for when the client asked for a query that it is the first to answer;
-  4. after every response to a mutation or action follows a transition, if only an empty one.
-
-A transition needs a timestamp at which all results hold. Where there is none, one round waits for each stale result to
-come back once. If there is still none, because commits keep landing, a second round runs all queries together at one
-snapshot: that is always a timestamp. So a client's news is at most two runs old, however busy the database is.
+Client messages and the outcomes of effects go in; `effects` and `outgoing` come out, and a transport moves both. When a
+transition is due, and what is in it, is the matter of `transitions`.
 
 Source: wire-protocol 0, 2, 3; convex-js src/browser/sync/protocol.ts; DESIGN 7.
 """
@@ -27,17 +17,16 @@ import msgspec
 from msgspec import structs
 
 from convexpy.errors import InvalidRequest, Unauthenticated
-from convexpy.limits import QUERIES_PER_SESSION_MAX, QUEUED_MUTATIONS_MAX, TRANSITION_CHUNK_BYTES
+from convexpy.limits import QUERIES_PER_SESSION_MAX, QUEUED_MUTATIONS_MAX
 from convexpy.runtime.function_path import canonical_path
 from convexpy.runtime.identity import ANONYMOUS, Authenticator, Caller
 from convexpy.runtime.interface import Backend, FunctionRequest, Outcome
 from convexpy.runtime.timestamps import decode_ts
 from convexpy.sync import messages
-from convexpy.sync.effects import INTERNAL_ERROR, Close, Effect, RunAction, RunMutation, RunTogether, VerifyToken
-from convexpy.sync.messages import StateVersion
+from convexpy.sync.effects import INTERNAL_ERROR, Close, Effect, RunAction, RunMutation, VerifyToken
 from convexpy.sync.outgoing import Outgoing
-from convexpy.sync.query_set import QuerySet, modifications
-from convexpy.sync.rounds import FirstRound, SecondRound
+from convexpy.sync.query_set import QuerySet
+from convexpy.sync.transitions import Transitions
 
 ACTIONS_IN_FLIGHT_PER_CLIENT_MAX = QUEUED_MUTATIONS_MAX
 
@@ -60,29 +49,17 @@ class SyncState:
         self._backend = backend
         self._authenticator = authenticator
         self._wake = wake
-        self._takes_chunks = takes_chunks
 
         self._session_id: str | None = None
-        self._skew_ms: int | None = None
         self._caller: Caller = ANONYMOUS
         self._is_verifying = False
 
         self._queries = QuerySet(backend.live, self)
-        self._query_set_version = 0
-        self._identity_version = 0
-        self._sent = StateVersion()
+        self._transitions = Transitions(backend, self._queries, self.outgoing, takes_chunks=takes_chunks)
 
         self._mutations: deque[RunMutation] = deque()
         self._is_mutating = False
         self._actions_in_flight = 0
-        self._answered_ts = 0
-        self._asked_ts = 0  # published when the client last asked for results; the first of these are no older
-        self._held_responses: list[tuple[int, bytes]] = []
-
-        self._is_transition_owed = False
-        self._is_touched = False
-        self._first_round: FirstRound | None = None
-        self._second_round: SecondRound | None = None
 
     # --- what the client says ---
 
@@ -128,14 +105,12 @@ class SyncState:
             return
         self._session_id = str(message.sessionId)
         if message.clientTs is not None:
-            self._skew_ms = int(message.clientTs) - now_ns // 1_000_000
+            self._transitions.skew_ms = int(message.clientTs) - now_ns // 1_000_000
 
     def _modify_query_set(self, message: messages.ModifyQuerySet) -> None:
-        if message.baseVersion != self._query_set_version:
-            self._fail(
-                f"Base version {message.baseVersion} passed up doesn't match the current version "
-                f"{self._query_set_version}"
-            )
+        current = self._transitions.query_set_version
+        if message.baseVersion != current:
+            self._fail(f"Base version {message.baseVersion} passed up doesn't match the current version {current}")
             return
         if message.newVersion <= message.baseVersion:
             self.close(INTERNAL_ERROR)
@@ -156,9 +131,9 @@ class SyncState:
                 return
             request = self._request(modification, request_id="")
             self._queries.add(modification.queryId, structs.replace(request, journal=modification.journal))
-            self._asked_ts = self._backend.published_ts
-        self._query_set_version = message.newVersion
-        self._is_transition_owed = True
+            self._transitions.note_question()
+        self._transitions.query_set_version = message.newVersion
+        self._transitions.is_owed = True
 
     def _receive_mutation(self, message: messages.Mutation, now_ns: int) -> None:
         if not self._may_start(message, now_ns):
@@ -182,7 +157,7 @@ class SyncState:
         self.effects.append(RunAction(message.requestId, request))
 
     def _authenticate(self, message: messages.Authenticate) -> None:
-        if message.baseVersion != self._identity_version:
+        if message.baseVersion != self._transitions.identity_version:
             self.close(INTERNAL_ERROR)
             return
         match message.tokenType:
@@ -232,23 +207,12 @@ class SyncState:
         Args:
             ts: the snapshot at which all `outcomes` were read, in the order of the requests.
         """
-        round_, self._second_round = self._second_round, None
+        round_ = self._transitions.end_second_round()
         self.expire(now_ns)
         if self.closing is not None:
             return
-        assert round_ is not None, "no queries were asked to run together"
-        assert ts >= self._lowest_ts(), f"a snapshot at {ts} was taken for a client that is at {self._lowest_ts()}"
-        held, self._held_responses = self._held_responses, []
-        is_still_owed = self._is_transition_owed  # for what the client asked while the round ran
-        for commit_ts, response in held:
-            if commit_ts <= ts:
-                self._respond(commit_ts, response)
-        self._is_transition_owed = is_still_owed
-        end = StateVersion(round_.query_set, round_.identity, ts)
-        self._send_transition(end, modifications(zip(round_.queries, outcomes, strict=True), round_.removed), now_ns)
-        for commit_ts, response in held:
-            if commit_ts > ts:
-                self._respond(commit_ts, response)
+        self._transitions.send_together(round_, ts, outcomes, now_ns)
+        self._close_if_unread()
 
     @property
     def is_mutating(self) -> bool:
@@ -262,6 +226,8 @@ class SyncState:
 
     def expire(self, now_ns: int) -> bool:
         """End the session if its token holds no more; whether it does not. One being verified may replace it."""
+        if self._caller is ANONYMOUS:
+            return False
         has_expired = self._caller.is_expired(now_ns)
         is_over = has_expired or not self._authenticator.trusts(self._caller)
         if is_over and not self._is_verifying:
@@ -270,73 +236,26 @@ class SyncState:
         return is_over
 
     def entry_changed(self) -> None:
-        self._is_touched = True
+        self._transitions.is_touched = True
         self._wake()
-
-    # --- transitions ---
 
     def advance(self, now_ns: int) -> None:
         """Send the transition that is due, or take the next step towards it."""
         if self.closing is not None:
             return
-        if self._second_round is not None or self.outgoing.is_full:
+        if not self._transitions.is_due or self.expire(now_ns):
             return
-        if not (self._is_transition_owed or self._is_touched):
-            return
-        if self.expire(now_ns):
-            return
-        ts = self._queries.window(max(self._lowest_ts(), self._asked_ts), self._backend.published_ts)
-        if ts is None:
-            if self._is_first_round_over():
-                self._begin_second_round()
-            return
-        self._first_round = None
-        self._is_touched = False
-        results = [(query, query.entry.outcome) for query in self._queries if query.entry.outcome is not None]
-        removed = self._queries.take_removed()
-        changes = modifications(results, removed)
-        if changes or self._is_transition_owed:
-            self._is_transition_owed = False
-            self._send_transition(StateVersion(self._query_set_version, self._identity_version, ts), changes, now_ns)
-
-    def _lowest_ts(self) -> int:
-        return max(self._sent.ts, self._answered_ts)
-
-    def _is_first_round_over(self) -> bool:
-        if self._first_round is None:
-            self._first_round = FirstRound(self._queries, max(self._lowest_ts(), self._asked_ts))
-        return self._first_round.is_over(self._queries)
-
-    def _begin_second_round(self) -> None:
-        self._first_round = None
-        self._is_touched = self._is_transition_owed = False
-        queries = list(self._queries)
-        self._second_round = SecondRound(
-            queries, self._queries.take_removed(), self._query_set_version, self._identity_version
-        )
-        self.effects.append(RunTogether([query.request() for query in queries]))
-
-    def _send_transition(self, end: StateVersion, changes: list[bytes], now_ns: int) -> None:
-        transition = messages.transition(self._sent, end, changes, self._skew_ms, now_ns)
-        if self._takes_chunks and len(transition) > TRANSITION_CHUNK_BYTES:
-            *parts, transition = messages.transition_chunks(transition, end.ts)
-            for part in parts:
-                self.outgoing.push(part)
-        self.outgoing.push(transition, is_transition=True)
-        self._sent = end
-
-    # --- responses ---
+        together = self._transitions.advance(now_ns)
+        if together is not None:
+            self.effects.append(together)
 
     def _respond(self, ts: int, response: bytes) -> None:
-        if self._second_round is not None:
-            # Its snapshot may lie before this commit, and a transition must not lag behind a response.
-            self._held_responses.append((ts, response))
-            return
-        self.outgoing.push(response)
+        self._transitions.respond(ts, response)
+        self._close_if_unread()
+
+    def _close_if_unread(self) -> None:
         if self.outgoing.is_overflowing:
             self.close(Close(1013, "ClientReadsTooSlowly"))
-        self._answered_ts = max(self._answered_ts, ts)
-        self._is_transition_owed = True
 
     def _start_next_mutation(self) -> None:
         # Strictly one at a time: a client counts on its second mutation seeing what its first one wrote.
@@ -379,16 +298,16 @@ class SyncState:
     # --- identity and endings ---
 
     def _accept(self, caller: Caller) -> None:
-        self._identity_version += 1
+        self._transitions.identity_version += 1
         self._caller = caller
         self._queries.change_caller(caller)
-        self._asked_ts = self._backend.published_ts
-        self._is_transition_owed = True
+        self._transitions.note_question()
+        self._transitions.is_owed = True
 
     def _refuse(self, text: str, is_update: bool) -> None:
         """Closing is part of it: a JS client counts its identity on without a word when it gives up."""
         if self.closing is None:
-            self.outgoing.push(messages.auth_error(text, self._sent.identity, is_update))
+            self.outgoing.push(messages.auth_error(text, self._transitions.sent_identity, is_update))
             self.close(Close(1000))
 
     def _fail(self, text: str) -> None:
