@@ -64,6 +64,7 @@ WORKER_FRAME_CALLS_MAX = 16  # calls handed to one worker at once
 WORKER_QUEUE_CALLS_MAX = 10_000  # waiting calls; beyond it a call is refused as overloaded
 WORKER_RESTART_CALLS = 100_000  # a worker is replaced after so many calls, so a slow leak ends
 FRAME_BYTES_MAX = 256 * MIB
+COLLECTOR_ALLOCATIONS = 20_000  # containers that server and committer make before garbage is looked for: some 10 MiB
 FRAME_SECONDS_TARGET = (
     0.002  # as many calls a frame as run in this time on average, so that one waits little for others
 )

@@ -23,6 +23,7 @@ from convexpy.environment import RealEnvironment
 from convexpy.limits import BATCH_REQUESTS_MAX, RELAXED_SYNC_INTERVAL_MS, LogLimits
 from convexpy.processes.child import enter_child, leave
 from convexpy.processes.frames import FrameSocket
+from convexpy.processes.garbage import settle_collector
 from convexpy.processes.host import resolve
 from convexpy.processes.messages import Ready, StartFailed
 from convexpy.storage.lmdb_store import LmdbStore
@@ -80,6 +81,7 @@ def main(settings: dict[str, Any]) -> None:
         traceback.print_exc()
         frames.send(StartFailed(f"{type(error).__name__}: {error}"))
         leave(1)
+    settle_collector()
     frames.send(Ready(os.getpid()))
     try:
         serve_commits(frames, parts)

@@ -14,6 +14,7 @@ from convexpy.errors import ConvexpyError, PushSuperseded
 from convexpy.http.http_actions import AppHttpActions
 from convexpy.http.storage_routes import StorageRoutes
 from convexpy.http.table_routes import TableRoutes
+from convexpy.processes.garbage import settle_collector
 from convexpy.runtime.deployment import Pushed
 from convexpy.runtime.messages import Reply
 from convexpy.server import ServerSettings, create_api_app, create_site_app
@@ -117,6 +118,7 @@ async def _serve(
     say(pushed.describe())
     for sock in sockets:
         sock.listen(BACKLOG)  # now, not when uvicorn gets to it: who reads the next line may connect
+    settle_collector()
     host = settings.host
     say(f"convexpy is serving http://{host}:{settings.port} (site http://{host}:{settings.site_port})")
     try:
