@@ -29,6 +29,7 @@ Requests = list[tuple[int, CommitRequest]]
 _commit, _validate, _take = Committer.commit, Committer._validate, Committer._take
 _scan, _savepoint, _rollback = Transaction.scan, Transaction.savepoint, Transaction.rollback
 _commit_request, _changes, _first_overlap = Transaction.commit_request, WriteSet.changes, WriteLog.first_overlap
+_first_range_overlap = WriteLog._first_range_overlap
 _NEVER_TOO_OLD = 2**62
 
 
@@ -71,12 +72,7 @@ def _points_ignored(self: WriteLog, reads: Reads, after_ts: int) -> Overlap | No
 
 
 def _start_of_range_left_out(self: WriteLog, ranges: list[tuple[bytes, bytes]], after_ts: int) -> Overlap | None:
-    self._merge_unsorted()
-    for start, end in ranges:
-        for key in self._sorted.irange(start, end, inclusive=(False, False)):
-            if self._latest[key][0] > after_ts:
-                return Overlap(key, *self._latest[key])
-    return None
+    return _first_range_overlap(self, [(start + b"\0", end) for start, end in ranges], after_ts)
 
 
 def _commits_at_begin_left_out(self: WriteLog, reads: Reads, after_ts: int) -> Overlap | None:

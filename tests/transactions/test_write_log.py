@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convexpy.limits import WRITE_LOG_FORGET_COMMITS_MAX
 from convexpy.transactions.commit_messages import Reads
 from convexpy.transactions.write_log import WriteLog
 
@@ -21,15 +24,34 @@ def touches(reads: Reads, key: bytes) -> bool:
     return key in reads.points or any(start <= key < end for start, end in reads.ranges)
 
 
-@given(_commits, st.lists(st.tuples(_reads, st.integers(0, 12)), min_size=1, max_size=6), st.integers(1, 20))
+@given(
+    _commits,
+    st.lists(st.tuples(_reads, st.integers(0, 12)), min_size=1, max_size=6),
+    st.integers(1, 20),
+    st.integers(1, 12),
+    st.sampled_from([1, 2, 5, 100]),
+    st.sampled_from([0, 1, 100]),
+)
 def test_it_answers_as_brute_force_does(
-    commits: list[list[bytes]], questions: list[tuple[Reads, int]], keys_max: int
+    commits: list[list[bytes]],
+    questions: list[tuple[Reads, int]],
+    keys_max: int,
+    kept: int,
+    segment_keys: int,
+    inserted_keys_max: int,
 ) -> None:
-    """Questions are asked after every commit, so that sorting late and forgetting early both happen in between."""
-    log = WriteLog(0, keys_max)
+    """Questions are asked after some commits, so indexing late, sorting in segments and forgetting early all happen
+    in between."""
+    module = "convexpy.transactions.write_log"
+    with patch(f"{module}._SEGMENT_KEYS", segment_keys), patch(f"{module}._INSERTED_KEYS_MAX", inserted_keys_max):
+        _compare(commits, questions, WriteLog(0, keys_max), kept)
+
+
+def _compare(commits: list[list[bytes]], questions: list[tuple[Reads, int]], log: WriteLog, kept: int) -> None:
     for ts, keys in enumerate(commits, start=1):
         log.append(ts, keys, f"f{ts}")
-        for reads, asked_after in questions:
+        log.forget_before(ts - kept)
+        for reads, asked_after in questions[: ts % (len(questions) + 1)]:
             after = max(asked_after, log.floor_ts)
             hits = [
                 (past_ts, key)
@@ -70,3 +92,16 @@ def test_it_forgets_what_is_before_a_timestamp(commits: list[list[bytes]], ts: i
     everything = Reads([], [(b"", b"\xff\xff\xff")])
     remaining = [commit_ts for commit_ts, keys in enumerate(commits, start=1) if keys and commit_ts >= ts]
     assert log.earliest_overlap_ts(everything, log.floor_ts) == (remaining[0] if remaining else None)
+
+
+def test_after_a_burst_it_forgets_some_with_each_call() -> None:
+    """Whoever writes next does not wait until all is gone."""
+    log = WriteLog(0, 10**6)
+    for ts in range(1, 2 * WRITE_LOG_FORGET_COMMITS_MAX + 2):
+        log.append(ts, [b"key"], "f")
+    floors = []
+    for _ in range(4):
+        log.forget_before(10**9)
+        floors.append(log.floor_ts)
+    some = WRITE_LOG_FORGET_COMMITS_MAX
+    assert floors == [some, 2 * some, 2 * some + 1, 2 * some + 1]
