@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import random
 from pathlib import Path
 
 from tests.chaos.__main__ import APP
 from tests.chaos.chaos import ChaosRun
 from tests.clients.server import Server
+from tests.seeds import asked_seed
 
 RUNS = 60
 
@@ -16,8 +15,7 @@ RUNS = 60
 def test_random_workflows_survive_kills_at_random(tmp_path: Path) -> None:
     """All end; an effect is there once for each mutation step that succeeded and for no other; each end is told once;
     each printed line is kept once."""
-    seed = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(2**32))
-    print(f"CHAOS_SEED={seed}")
+    seed = asked_seed("CHAOS_SEED")
     figures = ChaosRun(Server(APP, tmp_path / "data"), seed, RUNS).play()
 
     print(figures)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.clients.server import Server
 from tests.faults.conftest import APP
 from tests.faults.convex_client import http, sync_client
+from tests.seeds import asked_seed
 
 AWAY = (OSError, EOFError, ConnectionClosed)
 RUNS, SENDERS, LETTERS_EACH = 24, 4, 25
@@ -90,8 +90,7 @@ def test_an_event_is_kept_over_a_kill_until_it_is_awaited(tmp_path: Path) -> Non
 @pytest.mark.parametrize("number", range(2))
 def test_events_that_were_acknowledged_before_a_kill_arrive(tmp_path: Path, number: int) -> None:
     """Killed while letters go to children that wait for them: some are delivered but not taken, some half answered."""
-    seed = int(os.environ.get("FAULT_SEED") or random.randrange(2**32))
-    print(f"FAULT_SEED={seed}")
+    seed = asked_seed("FAULT_SEED")
     kill_at = random.Random(seed).randrange(1, RUNS)
     server = Server(APP, tmp_path / "data")
     server.start()

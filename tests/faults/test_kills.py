@@ -28,6 +28,7 @@ from tests.faults.conftest import APP
 from tests.faults.convex_client import SyncClient, http, sync_client
 from tests.faults.processes import processes_of, processes_once, wait_until_gone
 from tests.patience import PATIENCE_SECONDS
+from tests.seeds import asked_seed
 
 SERVER = "server"
 VICTIMS = (SERVER, "cvx-committer", "cvx-function", "cvx-action", "cvx-template")
@@ -54,8 +55,8 @@ def killed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def play(server: Server, victim: str) -> None:
     if not server.is_running:  # the round before has failed
         server.start()
-    seed = int(os.environ.get("FAULT_SEED") or random.randrange(2**32))
-    print(f"FAULT_SEED={seed}, the victim is {victim}")
+    seed = asked_seed("FAULT_SEED")
+    print(f"the victim is {victim}")
     asyncio.run(_Round(server, random.Random(seed), victim).play())
 
 

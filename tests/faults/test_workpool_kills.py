@@ -17,6 +17,7 @@ from tests.faults.convex_client import http
 from tests.faults.processes import processes_of, wait_until_gone
 from tests.faults.test_kills import AWAY
 from tests.patience import PATIENCE_SECONDS
+from tests.seeds import asked_seed
 
 APP = Path(__file__).parent / "pool_app"
 ITEMS = 30
@@ -62,8 +63,7 @@ def test_never_more_run_than_may(server: Server) -> None:
 
 
 def test_each_item_ends_once_whoever_is_killed(server: Server) -> None:
-    seed = int(os.environ.get("FAULT_SEED") or random.SystemRandom().randrange(2**32))
-    print(f"FAULT_SEED={seed}")
+    seed = asked_seed("FAULT_SEED")
     chance = random.Random(seed)
     server.start()
     asyncio.run(enqueue(server))

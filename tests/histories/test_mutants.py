@@ -5,8 +5,6 @@ HISTORY_SEED=… runs one seed again. Without it the engine itself gets a new on
 
 from __future__ import annotations
 
-import os
-import random
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +15,7 @@ from tests.histories.engine import Database, Engine, opened_database
 from tests.histories.model import Model
 from tests.histories.mutants import MUTANTS, Patch, patched
 from tests.histories.replay import replay
+from tests.seeds import asked_seed
 
 CLIENTS = 8
 WINDOW, WINDOWS_MAX = 200, 30  # transactions; no mutant may live longer
@@ -43,12 +42,6 @@ def database() -> Iterator[Database]:
         yield database
 
 
-def asked_seed(default: int) -> int:
-    seed = int(os.environ.get("HISTORY_SEED") or default)
-    print(f"HISTORY_SEED={seed}")
-    return seed
-
-
 class Judged:
     """An engine, window by window, and what both judges have found so far."""
 
@@ -69,7 +62,7 @@ class Judged:
 @pytest.mark.parametrize("control", CONTROLS)
 def test_the_engine_passes(database: Database, control: str) -> None:
     with patched(CONTROLS[control]):
-        judged = Judged(database, asked_seed(random.randrange(2**32)))
+        judged = Judged(database, asked_seed("HISTORY_SEED"))
         for _ in range(CLEAN_WINDOWS):
             judged.run_window()
         judged.engine.close()
@@ -83,7 +76,7 @@ def test_the_engine_passes(database: Database, control: str) -> None:
 def test_a_mutant_fails(database: Database, mutant: str) -> None:
     """Both judges see it, each by its own means, unless nothing of it shows in lists and registers."""
     with patched(MUTANTS[mutant]):
-        judged = Judged(database, asked_seed(MUTANT_SEED))
+        judged = Judged(database, MUTANT_SEED)
         while judged.transactions < WINDOW * WINDOWS_MAX:
             judged.run_window()
             if judged.replayed and (judged.inferred or mutant in REPLAY_ONLY):

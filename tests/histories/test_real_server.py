@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import random
 from pathlib import Path
 
 from tests.histories.history import from_json_lines
 from tests.histories.run import run
+from tests.seeds import asked_seed
 
 OPERATIONS, CLIENTS = 2_000, 16
 
 
 def test_a_short_history_is_strictly_serializable(tmp_path: Path) -> None:
     """The long form is `python -m tests.histories`."""
-    seed = int(os.environ.get("HISTORY_SEED") or random.randrange(2**32))
-    print(f"HISTORY_SEED={seed}")
+    seed = asked_seed("HISTORY_SEED")
 
     report = run(OPERATIONS, CLIENTS, seed, print, tmp_path / "history.jsonl")
 

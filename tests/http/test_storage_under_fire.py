@@ -23,6 +23,7 @@ from convexpy.limits import MIB
 from tests import patience
 from tests.clients.server import Server
 from tests.patience import PATIENCE_SECONDS
+from tests.seeds import asked_seed
 
 from .test_storage import APP, call, sha256_of, upload
 
@@ -93,8 +94,8 @@ def test_a_server_that_dies_in_an_upload_leaves_neither_row_nor_file(tmp_path: P
 
 def test_rows_and_files_are_the_same_however_often_the_server_is_killed(tmp_path: Path) -> None:
     """Uploads all the time, kills at any moment of them. What was acknowledged is there whole; each file has a row."""
-    seed = int(os.environ.get("UPLOAD_SEED") or random.randrange(2**32))
-    print(f"UPLOAD_SEED={seed} UPLOAD_KILLS={KILLS}")
+    seed = asked_seed("UPLOAD_SEED")
+    print(f"UPLOAD_KILLS={KILLS}")
     chance = random.Random(seed)
     server = Server(APP, tmp_path)
     server.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 
 import msgspec
@@ -15,6 +14,7 @@ from convexpy.runtime.messages import Reply
 from convexpy.testing import TestBackend
 from convexpy.transactions.commit_messages import Reads
 from tests.runtime.live_query_bench import A, B, Bench, CountingListener, of
+from tests.seeds import asked_seed
 
 PLAYS, STEPS = 60, 60
 EVENTS = ["subscribe", "subscribe", "leave", "commit", "other", "push", "answer", "answer", "answer"]
@@ -224,8 +224,7 @@ def test_functions_of_an_app_share_until_they_look(backend: TestBackend) -> None
 @pytest.mark.parametrize("play", range(PLAYS))
 def test_nobody_ever_sees_what_was_made_for_another(bench: Bench, play: int) -> None:
     """Random users, commits, pushes, late answers; a run that looks answers with the name of who asked."""
-    seed = int(os.environ.get("SHARING_SEED") or random.randrange(2**32))
-    print(f"SHARING_SEED={seed}")
+    seed = asked_seed("SHARING_SEED")
     chance = random.Random(seed)
     held: list[tuple[str, LiveEntry, CountingListener]] = []
     public: set[bytes] = set()
