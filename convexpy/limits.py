@@ -66,9 +66,7 @@ WORKER_QUEUE_CALLS_MAX = 10_000  # waiting calls; beyond it a call is refused as
 WORKER_RESTART_CALLS = 100_000  # a worker is replaced after so many calls, so a slow leak ends
 FRAME_BYTES_MAX = 256 * MIB
 COLLECTOR_ALLOCATIONS = 20_000  # containers that server and committer make before garbage is looked for: some 10 MiB
-FRAME_SECONDS_TARGET = (
-    0.002  # as many calls a frame as run in this time on average, so that one waits little for others
-)
+FRAME_SECONDS_TARGET = 0.005  # as many calls a frame as run in this time on average, so that one waits little for others
 REPLY_DELAY_SECONDS_MAX = 0.001  # replies of one frame leave together unless the frame runs longer
 MEMORY_LOOK_SECONDS = 0.2  # how often a function worker looks at its own memory
 SOFT_LIMIT_REPEAT_SECONDS = 0.05  # CPU time after which a swallowed time limit is raised again

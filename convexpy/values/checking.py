@@ -134,6 +134,8 @@ def _plain_copy(value: Any, depth_left: int) -> Any:
         elif kind is int:
             if not -SAFE_INTEGER_MAX <= item <= SAFE_INTEGER_MAX:
                 raise _Unusual
+        elif item is UNSET:
+            del copied[name]
         elif kind not in _FIXED:
             copied[name] = _plain_copy(item, depth_left - 1)
     return copied
