@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import random
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
@@ -17,6 +17,7 @@ from convexpy.limits import SOCKET_MESSAGE_BYTES_MAX
 from convexpy.runtime.identity import AdminKeyAuthenticator, Caller
 from convexpy.server import UVICORN_SETTINGS, ServerSettings, create_api_app
 from convexpy.sync.transport import SyncTransport
+from tests.patience import connect
 from tests.sync.fake_backend import FakeBackend
 from tests.sync.serving import serving
 
@@ -118,10 +119,10 @@ def test_a_frame_that_begins_before_the_upgrade_is_answered_is_refused() -> None
             reader, writer = await asyncio.open_connection(*address.split(":"))
             writer.write(head.encode() + frame[:20])
             assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
-            writer.write(frame[20:])
-            await reader.read()
+            with contextlib.suppress(ConnectionError):  # closed before all of it was read
+                writer.write(frame[20:])
+                await reader.read()
             writer.close()
-            await writer.wait_closed()
         assert backend.calls == []
 
     asyncio.run(scenario())
