@@ -1,4 +1,4 @@
-"""What does a client notice of a push that goes through 200,000 documents (`BENCH_DOCUMENTS`), and how long is that?
+"""What does a client notice of a push that goes through 200,000 documents, and how long is that?
 
 One client writes to the same table all the while, each time waiting until its last write is in a transition. Beside
 its latencies during a push are those of the same client without one, in the same run on the same server.
@@ -7,14 +7,13 @@ its latencies during a push are those of the same client without one, in the sam
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from pathlib import Path
 
-from benchmarks.common import RUNS, Figure, percentile, run, scratch_folder, started
+from benchmarks.common import Figure, each_run, percentile, run, scratch_folder, started
 from benchmarks.sync_client import SyncClient, connect
 
-DOCUMENTS = int(os.environ.get("BENCH_DOCUMENTS", "200000"))
+DOCUMENTS = 200_000
 DOCUMENTS_PER_MUTATION = 2_000
 QUIET_SECONDS = 5.0
 
@@ -43,7 +42,7 @@ Latencies = dict[str, list[float]]  # milliseconds, by what went on meanwhile
 def measure() -> list[Figure]:
     """Latencies without a push, during an index's build and during a check; then how long both took."""
     with scratch_folder() as folder:
-        runs = [run(_one_run(folder / f"run{number}")) for number in range(RUNS)]
+        runs = [run(_one_run(folder / f"run{number}")) for number in each_run()]
     figures = []
     for share, name in ((0.5, "p50"), (0.99, "p99"), (1.0, "longest")):
         quiet = Figure("without a push", [percentile(each["quiet"], share) for each, _ in runs], "ms")

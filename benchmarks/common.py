@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
+import random
 import resource
 import socket
 import statistics
@@ -13,10 +15,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Coroutine, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import uvloop
 
@@ -26,6 +28,7 @@ APP = Path(__file__).parent / "app"
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "2"))
 START_SECONDS_MAX = 60
+STOP_SECONDS_MAX = 15
 MEASURE_SECONDS_MAX = 600
 OPEN_FILES = 8192  # 1,000 connections take a descriptor at either end, and more where a worker sees them
 
@@ -37,15 +40,33 @@ class Figure:
     name: str
     runs: Sequence[float]
     unit: str
-    beside: Sequence[Figure] = field(default=())  # what raw parts do; the table prints ours divided by theirs
+    beside: Sequence[Figure] = ()  # of the same runs: what ours is compared with
+    goal: str = ""  # of the figure, or where it is beside another one of the ratio
 
     @property
     def median(self) -> float:
         """The middle run: a run that something else disturbed does not move it."""
         return statistics.median(self.runs)
 
+    def ratios(self, other: Figure) -> list[float]:
+        """This figure divided by `other`, run by run: what slowed both down in one of them drops out."""
+        return [ours / theirs for ours, theirs in zip(self.runs, other.runs, strict=True)]
+
     def __str__(self) -> str:
-        return f"{_number(self.median)} {self.unit} [{_number(min(self.runs))} - {_number(max(self.runs))}]"
+        return _spread(self.runs, self.unit)
+
+
+class Part(NamedTuple):
+    """Something that `in_turns` measures."""
+
+    name: str
+    measure: Callable[[], float]  # one run
+    goal: str = ""
+
+
+def _spread(values: Sequence[float], unit: str = "") -> str:
+    median, low, high = (_number(value) for value in (statistics.median(values), min(values), max(values)))
+    return " ".join(filter(None, (median, unit, f"[{low} - {high}]")))
 
 
 def _number(value: float) -> str:
@@ -55,18 +76,39 @@ def _number(value: float) -> str:
 def percentile(values: Sequence[float], share: float) -> float:
     """The smallest value that `share` of all values do not exceed."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def each_run() -> Iterator[int]:
+    """Count the runs, and tell who waits for them."""
+    for number in range(RUNS):
+        print(f"run {number + 1} of {RUNS} ...", file=sys.stderr, flush=True)
+        yield number
+
+
+def in_turns(unit: str, ours: Part, *others: Part) -> Figure:
+    """Measure ours and what stands beside it once a run, so that what else the machine does falls on all alike."""
+    runs = [[part.measure() for part in (ours, *others)] for _ in each_run()]
+    figures = [
+        Figure(part.name, [found[place] for found in runs], unit, goal=part.goal)
+        for place, part in enumerate((ours, *others))
+    ]
+    return replace(figures[0], beside=figures[1:])
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """One line a figure and one a raw part beside it, with the ratio ours / raw."""
-    lines = [("measure", "median [min - max]", "ours / raw")]
+    """In Markdown: one line a figure and one for each beside it, with the ratio of the two."""
+    lines: list[tuple[str, ...]] = [("measure", "median [min - max]", "ours / that", "goal")]
     for figure in figures:
-        lines.append((figure.name, str(figure), ""))
-        lines += [(f"  beside: {raw.name}", str(raw), f"{figure.median / raw.median:.3f}") for raw in figure.beside]
-    widths = [max(len(line[column]) for line in lines) for column in range(3)]
-    text = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join([text[0], "-|-".join("-" * width for width in widths), *text[1:]])
+        lines.append((figure.name, str(figure), "", figure.goal))
+        lines += [
+            (f"beside: {other.name}", str(other), _spread(figure.ratios(other)), other.goal) for other in figure.beside
+        ]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    lines.insert(1, tuple("-" * width for width in widths))
+    return "\n".join(
+        f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |" for line in lines
+    )
 
 
 def allow_many_connections() -> None:
@@ -90,14 +132,15 @@ def busy_percent(seconds: float = 1.0) -> float:
 
 
 def free_ports(count: int) -> range:
-    """So many neighbouring ports that nobody listens on."""
-    for first in range(23_210, 24_210, count):
+    """So many neighbouring ports that nobody listens on; at random, so that others who look get others."""
+    for _ in range(100):
+        first = random.randrange(20_000, 32_000)  # below those that clients' ends get
         with contextlib.ExitStack() as sockets, contextlib.suppress(OSError):
             ports = range(first, first + count)
             for port in ports:
                 sockets.enter_context(socket.socket()).bind(("127.0.0.1", port))
             return ports
-    raise RuntimeError(f"no {count} neighbouring ports between 23210 and 24209 are free")
+    raise RuntimeError(f"no {count} neighbouring ports between 20000 and 32000 seem to be free")
 
 
 def run(measure: Coroutine[Any, Any, T], seconds_max: float = MEASURE_SECONDS_MAX) -> T:
@@ -129,14 +172,19 @@ def server_process(command: Sequence[str], ready: str) -> Iterator[int]:
         # Read on to the end: a full pipe would stop the server at its next line.
         reader = threading.Thread(target=process.stdout.read, daemon=True)
         reader.start()
-        yield process.pid
+        try:
+            yield process.pid
+        finally:
+            process.terminate()
+            reader.join(STOP_SECONDS_MAX)
     finally:
         process.terminate()
         try:
-            process.wait(15)
+            process.wait(STOP_SECONDS_MAX)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        process.stdout.close()
 
 
 @dataclass(frozen=True)

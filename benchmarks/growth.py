@@ -1,8 +1,9 @@
-"""What does a read cost among a million documents (`BENCH_DOCUMENTS`) beside ten thousand?
+"""What do a read and a start cost among a million documents (`BENCH_DOCUMENTS`) beside ten thousand?
 
-A server writes them, as clients ask it to. The queries then run as its workers run them, each on a snapshot of its own,
-in this process: what lies between a client and a worker does not grow with documents. Both sizes take turns, and the
-documents asked for are picked at random.
+A server writes the documents, as clients ask it to. The queries then run as its workers run them, each on a snapshot of
+its own, in this process: what lies between a client and a worker does not grow with documents. Both sizes take turns,
+and the documents asked for are picked at random. A process pays once for each part of the database that it sees,
+because the kernel then maps it; so what its first reads cost stands beside what they cost later.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from benchmarks.common import APP, RUNS, Figure, convexpy_server, percentile, run, scratch_folder
+from benchmarks.common import APP, Figure, Part, convexpy_server, each_run, in_turns, percentile, run, scratch_folder
+from benchmarks.starting import start_seconds
 from benchmarks.sync_client import SyncClient, connect
 from convexpy.functions import guard
 from convexpy.functions.application import load_application
@@ -33,6 +36,7 @@ DOCUMENTS_PER_MUTATION = 2_500
 WRITERS = 4
 FILL_SECONDS_MAX = 7_200
 READS = 2_000
+WARM_READS = 10_000
 
 Read = Callable[[], float]  # one read of a random document; its microseconds
 
@@ -40,7 +44,8 @@ Read = Callable[[], float]  # one read of a random document; its microseconds
 class Notes:
     """A folder with so many documents, open for reading."""
 
-    def __init__(self, store: LmdbStore, ids: list[str], count: int) -> None:
+    def __init__(self, folder: Path, store: LmdbStore, ids: list[str], count: int) -> None:
+        self.folder = folder
         self._store = store
         self._generation = Generation(1, load_application(APP))
         self._ids = ids
@@ -72,27 +77,40 @@ class Notes:
 
 
 def measure() -> list[Figure]:
-    """A point read and a range of twenty rows, at both sizes."""
+    """A point read, a range of twenty rows, and a server's start, at both sizes."""
     guard.install()
     figures = []
-    with _notes(FEW) as few, _notes(MANY) as many:
+    with notes(FEW) as few, notes(MANY) as many:
         for what, read in (("point read", Notes.point), ("range of 20 rows", Notes.range)):
-            runs = [_both(lambda read=read: read(few), lambda read=read: read(many)) for _ in range(RUNS)]  # type: ignore[misc]
-            beside = Figure(f"{what} among {FEW:,}", [run[0] for run in runs], "µs")
-            figures.append(Figure(f"{what} among {MANY:,} documents, p50", [run[1] for run in runs], "µs", (beside,)))
-        figures.append(Figure(f"database of {MANY:,} documents, its log included", [many.gigabytes()], "GB"))
+            first = [_both(partial(read, few), partial(read, many))]
+            for _ in range(WARM_READS):
+                read(few)
+                read(many)
+            later = [_both(partial(read, few), partial(read, many)) for _ in each_run()]
+            figures += [_figure(f"{what}, p50", later, "≤ 1.5"), _figure(f"{what}, a process's first", first, "")]
+        start = in_turns(
+            "s",
+            Part(f"start with {MANY:,} documents", lambda: start_seconds(many.folder)),
+            Part(f"with {FEW:,}", lambda: start_seconds(few.folder), "about 1"),
+        )
+        figures += [start, Figure(f"database of {MANY:,} documents, its log included", [many.gigabytes()], "GB")]
     return figures
 
 
+def _figure(name: str, runs: list[tuple[float, float]], goal: str) -> Figure:
+    beside = Figure(f"among {FEW:,}", [few for few, _ in runs], "µs", goal=goal)
+    return Figure(f"{name} among {MANY:,} documents", [many for _, many in runs], "µs", (beside,))
+
+
 @contextmanager
-def _notes(count: int) -> Iterator[Notes]:
-    """Have a server write the documents, stop it, and open what it has left."""
+def notes(count: int) -> Iterator[Notes]:
+    """So many documents: have a server write them, stop it, and open what it has left."""
     with scratch_folder() as folder:
         with convexpy_server(folder) as url:
             ids = run(_fill(url, count), FILL_SECONDS_MAX)
-        store = LmdbStore(Path(folder), readonly=True)
+        store = LmdbStore(folder, readonly=True)
         try:
-            yield Notes(store, ids, count)
+            yield Notes(folder, store, ids, count)
         finally:
             store.close()
 

@@ -6,7 +6,7 @@ the proportional set size: pages that processes share are counted once, and thos
 
 from __future__ import annotations
 
-from benchmarks.common import RUNS, Figure, Server, convexpy_processes, run, scratch_folder
+from benchmarks.common import Figure, Server, convexpy_processes, each_run, run, scratch_folder
 from benchmarks.countdown import Countdown
 from benchmarks.processes import busy_percent_of_core, memory_mib
 from benchmarks.sync_client import connect
@@ -18,7 +18,7 @@ IDLE_SECONDS = 5.0
 def measure() -> list[Figure]:
     """Memory before and with two thousand idle connections, and the processor time that they take."""
     runs = []
-    for _ in range(RUNS):
+    for _ in each_run():
         with scratch_folder() as folder, convexpy_processes(folder) as server:
             runs.append(run(_idle(server)))
     return [

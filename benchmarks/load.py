@@ -9,10 +9,13 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from benchmarks.common import percentile
 from benchmarks.countdown import Countdown
 from benchmarks.sync_client import SyncClient, connect
 
 BODY = "x" * 150  # a document of about 200 bytes, as in the raw measures
+WARM_WRITES = 3
+_numbers = itertools.count(1)  # of texts: one that is there already would be no change, and pushed to nobody
 TEXT_CHARS = 400  # of what is pushed: with its frame about the 500 bytes of the raw broadcast
 
 
@@ -73,29 +76,24 @@ async def one_after_another(calls: Sequence[Callable[[], Awaitable[Any]]], secon
     return list(await asyncio.gather(*map(repeat, calls)))
 
 
-async def creates_a_second(backend: Backend, clients: int, seconds: float, runs: int) -> list[float]:
-    """How many documents so many clients create, each waiting for its last one; for each run."""
+async def creates_a_second(backend: Backend, clients: int, seconds: float) -> float:
+    """How many documents so many clients create, each waiting for its last one."""
     writers = await backend.writers(clients)
     await asyncio.gather(*(writer.create() for writer in writers))
-    rates = []
-    for _ in range(runs):
-        began = time.perf_counter()
-        taken = await one_after_another([writer.create for writer in writers], seconds)
-        rates.append(sum(map(len, taken)) / (time.perf_counter() - began))
+    began = time.perf_counter()
+    taken = await one_after_another([writer.create for writer in writers], seconds)
+    rate = sum(map(len, taken)) / (time.perf_counter() - began)
     for writer in writers:
         writer.close()
-    return rates
+    return rate
 
 
-async def pushes(
-    backend: Backend, watchers: int, writes: int, runs: int, *, are_topics: bool = False
-) -> list[list[Push]]:
-    """Write, and wait for all whom it concerns: everybody, or with topics one; for each run."""
+async def pushes(backend: Backend, watchers: int, writes: int, *, are_topics: bool = False) -> list[Push]:
+    """Write, and wait for all whom it concerns: everybody, or with topics one."""
     loop = asyncio.get_running_loop()
     board = Countdown(0)
     expected = "nothing yet"
     chance = random.Random(watchers)
-    numbers = itertools.count(1)
 
     def pushed(shown: str | bytes) -> None:
         # A push of something else belongs to no write of ours: a first value, or a result that came twice.
@@ -104,7 +102,7 @@ async def pushes(
 
     async def write() -> Push:
         nonlocal board, expected
-        expected = f"text {next(numbers)}."
+        expected = f"text {next(_numbers)}."
         board = Countdown(1 if are_topics else watchers)
         topic = chance.randrange(watchers) if are_topics else None
         began = time.perf_counter()
@@ -113,13 +111,20 @@ async def pushes(
 
     closes = await backend.watchers(watchers, are_topics, pushed)
     (writer,) = await backend.writers(1)
-    for _ in range(3):
+    for _ in range(WARM_WRITES):
         await write()
-    found = [[await write() for _ in range(writes)] for _ in range(runs)]
+    found = [await write() for _ in range(writes)]
     for close in closes:
         loop.call_soon(close)
     writer.close()
     return found
+
+
+async def push_p50_ms(backend: Backend, watchers: int, writes: int, *, are_topics: bool = False) -> float:
+    """Median time from a write to the last push of it."""
+    return percentile(
+        [push.milliseconds for push in await pushes(backend, watchers, writes, are_topics=are_topics)], 0.5
+    )
 
 
 class SyncWriter:

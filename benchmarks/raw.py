@@ -1,43 +1,128 @@
-"""What the raw parts do here and now: LMDB's group commit, a WebSocket echo, a WebSocket broadcast."""
+"""What the raw parts do here and now: LMDB's commit, a WebSocket's echo and broadcast, a frame between processes.
+
+Each function is one run.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import multiprocessing
 import os
+import socket
+import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
 import lmdb
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
-from benchmarks.common import RUNS, SECONDS, Figure, free_ports, percentile, run, scratch_folder, server_process
+from benchmarks.common import SECONDS, T, free_ports, percentile, run, scratch_folder, server_process
+from benchmarks.countdown import Countdown
+from benchmarks.load import BODY, one_after_another
 from benchmarks.raw_server import READY
 
 VALUE = os.urandom(200)
 TEXT = b"e" * 200
+FRAME = b"f" * 300  # about the length of a small mutation's call
 BROADCASTS = 20
-MUTATION = b'{"type":"Mutation","requestId":1234,"udfPath":"notes:add","args":[{"body":"%b"}]}' % (b"x" * 150)
+MUTATION = b'{"type":"Mutation","requestId":1234,"udfPath":"notes:add","args":[{"body":"%b"}]}' % BODY.encode()
 
 
-def group_commit(puts: int) -> Figure:
-    """Durable puts a second with `puts` of them in a commit: what that many clients could share one fsync for."""
-    runs = []
-    for _ in range(RUNS):
-        with scratch_folder() as folder:
-            environment = lmdb.open(str(folder), map_size=1 << 30)
-            count, began = 0, time.perf_counter()
-            while time.perf_counter() < began + SECONDS:
-                with environment.begin(write=True) as transaction:
-                    for _ in range(puts):
-                        transaction.put(os.urandom(16), VALUE)
-                count += puts
-            runs.append(count / (time.perf_counter() - began))
-            environment.close()
-    return Figure(f"raw LMDB, {puts} put{'s' if puts > 1 else ''} a commit", runs, "/s")
+def puts_a_second(puts: int) -> float:
+    """Durable puts with `puts` of them in a commit: what that many clients could share one fsync for."""
+    return puts * 1e3 / statistics.mean(_commits(puts))
+
+
+def commit_p50_ms() -> float:
+    """Durable commits of one put each."""
+    return percentile(_commits(1), 0.5)
+
+
+def _commits(puts: int) -> list[float]:
+    """Milliseconds of each commit."""
+
+    async def commit() -> None:
+        with environment.begin(write=True) as transaction:
+            for _ in range(puts):
+                transaction.put(os.urandom(16), VALUE)
+
+    with scratch_folder() as folder, lmdb.open(str(folder), map_size=1 << 30) as environment:
+        (taken,) = run(one_after_another([commit], SECONDS))
+    return taken
+
+
+def echoes_a_second(connections: int) -> float:
+    """Messages that go to the WebSocket server and back, one at a time on each connection."""
+    return _with_server(lambda port: _exchanges_a_second(port, connections, TEXT, 1))
+
+
+def answers_a_second(connections: int) -> float:
+    """The same with frames of a mutation: one request in, the two answers out, and nothing in between."""
+    return _with_server(lambda port: _exchanges_a_second(port, connections, MUTATION, 2))
+
+
+def echo_p50_ms() -> float:
+    """Messages that go to the WebSocket server and back, one at a time on one connection."""
+    return percentile(_with_server(_echoes), 0.5)
+
+
+def round_trip_p50_ms() -> float:
+    """Frames that go through a unix socket to another process and back, one at a time.
+
+    As between server and worker: here a loop, there a process that blocks until something comes.
+    """
+    ours, theirs = socket.socketpair()
+    other = multiprocessing.get_context("fork").Process(target=_send_back, args=(theirs, ours), daemon=True)
+    other.start()
+    theirs.close()
+
+    async def measure() -> list[float]:
+        loop = asyncio.get_running_loop()
+        back: asyncio.Future[None] = loop.create_future()
+
+        class Ours(asyncio.Protocol):
+            def data_received(self, data: bytes) -> None:
+                back.set_result(None)
+
+        ours.setblocking(False)
+        transport, _ = await loop.create_unix_connection(Ours, sock=ours)
+
+        async def there_and_back() -> None:
+            nonlocal back
+            back = loop.create_future()
+            transport.write(FRAME)
+            await back
+
+        (taken,) = await one_after_another([there_and_back], SECONDS)
+        transport.close()
+        return taken
+
+    try:
+        return percentile(run(measure()), 0.5)
+    finally:
+        other.join(5)
+        other.close()
+
+
+def _send_back(theirs: socket.socket, ours: socket.socket) -> None:
+    ours.close()
+    while data := theirs.recv(65536):
+        theirs.sendall(data)
+
+
+def broadcast_p50_ms(connections: int) -> float:
+    """From the request to the last of `connections` deliveries of one 500-byte message."""
+    return percentile(_with_server(lambda port: _broadcasts(port, connections)), 0.5)
+
+
+def _with_server(measure: Callable[[int], Coroutine[Any, Any, T]]) -> T:
+    (port,) = free_ports(1)
+    with server_process([sys.executable, "-m", "benchmarks.raw_server", str(port)], READY):
+        return run(measure(port))
 
 
 class _Client(WSListener):
@@ -68,90 +153,58 @@ async def _clients(port: int, count: int) -> AsyncIterator[list[_Client]]:
         client.transport.disconnect()
 
 
-def echo(connections: int) -> Figure:
-    """Messages a second that go to the server and back, one at a time on each connection."""
-    return Figure(
-        f"raw WebSocket echo, {connections} connection{'s' if connections > 1 else ''}",
-        _with_server(lambda port: _echo(port, connections)),
-        "/s",
-    )
-
-
-def broadcast(connections: int) -> Figure:
-    """From the request to the last of `connections` deliveries of one 500-byte message."""
-    return Figure(
-        f"raw broadcast to {connections:,} connections, last delivery p50",
-        _with_server(lambda port: _broadcast(port, connections)),
-        "ms",
-    )
-
-
-def _with_server(measure: Callable[[int], Coroutine[Any, Any, list[float]]]) -> list[float]:
-    (port,) = free_ports(1)
-    with server_process([sys.executable, "-m", "benchmarks.raw_server", str(port)], READY):
-        return run(measure(port))
-
-
-def answers(connections: int) -> Figure:
-    """The same with frames of a mutation: one request in, the two answers out, and nothing in between."""
-    return Figure(
-        f"raw request and two answers, {connections} connection{'s' if connections > 1 else ''}",
-        _with_server(lambda port: _echo(port, connections, MUTATION, 2)),
-        "/s",
-    )
-
-
-async def _echo(port: int, connections: int, text: bytes = TEXT, frames_back: int = 1) -> list[float]:
-    loop, runs = asyncio.get_running_loop(), []
+async def _exchanges_a_second(port: int, connections: int, text: bytes, frames_back: int) -> float:
+    """By callbacks alone: a task for each client would take processor time from the server."""
+    exchanges, ended = 0, Countdown(connections)
     async with _clients(port, connections) as clients:
-        for _ in range(RUNS):
-            count, busy, finished = 0, connections, loop.create_future()
-            began = time.perf_counter()
+        began = time.perf_counter()
+        until = began + SECONDS
 
-            def came_back(client: _Client, began: float = began, finished: asyncio.Future[None] = finished) -> None:
-                nonlocal count, busy
-                client.frames += 1
-                if client.frames % frames_back:
-                    return
-                count += 1
-                if time.perf_counter() < began + SECONDS:
-                    client.send(text)
-                    return
-                busy -= 1
-                if busy == 0:
-                    finished.set_result(None)
-
-            for client in clients:
-                client.on_text = partial(came_back, client)
+        def came_back(client: _Client) -> None:
+            nonlocal exchanges
+            client.frames += 1
+            if client.frames % frames_back:
+                return
+            exchanges += 1
+            if time.perf_counter() < until:
                 client.send(text)
-            await finished
-            runs.append(count / (time.perf_counter() - began))
-    return runs
+            else:
+                ended.arrived()
 
-
-async def _broadcast(port: int, connections: int) -> list[float]:
-    loop, runs = asyncio.get_running_loop(), []
-    missing, everyone = 0, loop.create_future()
-
-    def arrived() -> None:
-        nonlocal missing
-        missing -= 1
-        if missing == 0:
-            everyone.set_result(None)
-
-    async with _clients(port, connections) as clients, _clients(port, 1) as speakers:
-        missing = connections
         for client in clients:
-            client.on_text = arrived
+            client.on_text = partial(came_back, client)
+            client.send(text)
+        ended_at = (await ended.last).seconds
+    return exchanges / (ended_at - began)
+
+
+async def _echoes(port: int) -> list[float]:
+    """Milliseconds of each."""
+    async with _clients(port, 1) as (client,):
+
+        def echo() -> Awaitable[Any]:
+            answer = Countdown(1)
+            client.on_text = answer.arrived
+            client.send(TEXT)
+            return answer.last
+
+        (taken,) = await one_after_another([echo], SECONDS)
+    return taken
+
+
+async def _broadcasts(port: int, connections: int) -> list[float]:
+    delays = []
+    async with _clients(port, connections) as clients, _clients(port, 1) as (speaker,):
+        joined = Countdown(connections)
+        for client in clients:
+            client.on_text = joined.arrived
             client.send(b"join")
-        await everyone
-        for _ in range(RUNS):
-            delays = []
-            for _ in range(BROADCASTS):
-                missing, everyone = connections, loop.create_future()
-                began = time.perf_counter()
-                speakers[0].send(b"all")
-                await everyone
-                delays.append((time.perf_counter() - began) * 1e3)
-            runs.append(percentile(delays, 0.5))
-    return runs
+        await joined.last
+        for _ in range(BROADCASTS):
+            board = Countdown(connections)
+            for client in clients:
+                client.on_text = board.arrived
+            began = time.perf_counter()
+            speaker.send(b"all")
+            delays.append(((await board.last).seconds - began) * 1e3)
+    return delays

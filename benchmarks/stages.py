@@ -16,7 +16,7 @@ from benchmarks.countdown import Countdown
 from benchmarks.load import BODY
 from benchmarks.processes import busy_ns
 from benchmarks.sync_client import SyncClient, connect
-from benchmarks.workflows import run_all
+from benchmarks.workflows import callers, rate
 
 ROLES = ("server", "committer", "function workers")
 PUSHES = 50
@@ -66,7 +66,7 @@ async def _mutations(clients: list[SyncClient]) -> int:
 def _workflows(kind: str, steps: int, count: int) -> Work:
     async def work(clients: list[SyncClient]) -> int:
         number = int(count * WORK_SHARE)
-        await run_all(clients, kind, number)
+        await rate(callers(clients), kind, number)
         return number * steps
 
     return work

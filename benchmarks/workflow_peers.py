@@ -8,100 +8,57 @@ process. Restate's service is measured on both servers that its SDK names; the b
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
-import sys
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from dataclasses import replace
 
 from benchmarks import peer_servers
-from benchmarks.common import RUNS, Figure, convexpy_server, percentile, run, scratch_folder
+from benchmarks.common import Figure, convexpy_server, each_run, run, scratch_folder
 from benchmarks.http_client import HttpConnection, request
-from benchmarks.sync_client import SyncClient, connect
-from benchmarks.workflows import KINDS, completed
+from benchmarks.workflows import CALLERS, KINDS, Call, Found, figures_of, rates_and_latency
 
-AT_ONCE = 64
-COUNTS = {"one": 1_000, "ten": 300, "wide": 300}
-WARM = 100
-TIMED = 50
 HANDLERS = {"one": ("in_turn", 1), "ten": ("in_turn", 10), "wide": ("side_by_side", 10)}
 DBOS = "DBOS 3.4, SQLite"
+RESTATE = {f"Restate 1.7 on {host}": host for host in peer_servers.RESTATE_HOSTS}
+GOALS = dict.fromkeys(RESTATE, "≥ 1.5, the aim is 3") | {DBOS: "≥ 8"}
 PEER_SECONDS_MAX = 300
-
-Found = dict[str, float]
-Call = Callable[[str], Awaitable[None]]  # runs one workflow of a kind to its end
 
 
 def measure() -> list[Figure]:
     """The three throughputs and the latency of ten steps, each beside the peers'."""
     peer_servers.check_installed()
-    turns = {"": _ours, **{f"Restate 1.7 on {host}": _restate(host) for host in peer_servers.RESTATE_HOSTS}}
-    turns[DBOS] = _dbos
+    turns = {"": _ours, **{name: _restate(host) for name, host in RESTATE.items()}, DBOS: _dbos}
     runs: dict[str, list[Found]] = {name: [] for name in turns}
-    for number in range(RUNS):
-        print(f"run {number + 1} of {RUNS} ...", file=sys.stderr, flush=True)
+    for _ in each_run():
         for name, turn in turns.items():
             runs[name].append(turn())
     figures = []
-    for kind, (label, steps, _) in KINDS.items():
+    for kind, (label, steps) in KINDS.items():
         for unit, factor in (("workflows/s", 1), ("steps/s", steps)):
             if unit == "workflows/s" or steps > 1:
-                figures.append(_beside(f"workflows of {label}", runs, kind, unit, factor))
-    return [*figures, _beside("one workflow of 10 steps in turn, p50", runs, "ten_ms", "ms", 1)]
+                figures.append(_beside(f"workflows of {label}", runs, kind, unit, factor, GOALS))
+    latency = _beside("one workflow of 10 steps in turn, p50", runs, "p50", "ms", 1, {})
+    return [*figures, replace(latency, goal="≤ 12 ms")]
 
 
-def _beside(name: str, runs: dict[str, list[Found]], key: str, unit: str, factor: float) -> Figure:
-    ours, *peers = (Figure(each, [found[key] * factor for found in runs[each]], unit) for each in runs)
+def _beside(
+    name: str, runs: dict[str, list[Found]], key: str, unit: str, factor: float, goals: dict[str, str]
+) -> Figure:
+    ours, *peers = (
+        Figure(each, [found[key] * factor for found in runs[each]], unit, goal=goals.get(each, "")) for each in runs
+    )
     return Figure(name, ours.runs, unit, peers)
 
 
-async def _figures(calls: list[Call]) -> Found:
-    """All figures of one system, by so many callers."""
-
-    async def rate(kind: str, count: int) -> float:
-        left = iter(range(count))
-
-        async def one_after_another(call: Call) -> None:
-            for _ in left:
-                await call(kind)
-
-        began = time.perf_counter()
-        await asyncio.gather(*map(one_after_another, calls))
-        return count / (time.perf_counter() - began)
-
-    await rate("one", WARM)
-    found = {kind: await rate(kind, count) for kind, count in COUNTS.items()}
-    times = []
-    for _ in range(TIMED):
-        began = time.perf_counter()
-        await calls[0]("ten")
-        times.append((time.perf_counter() - began) * 1e3)
-    return {**found, "ten_ms": percentile(times, 0.5)}
-
-
 def _ours() -> Found:
-    async def figures(url: str) -> Found:
-        clients = await connect(url, AT_ONCE)
-
-        def call(client: SyncClient) -> Call:
-            async def to_its_end(kind: str) -> None:
-                await completed(client, (await client.mutation("flows:begin", {"kind": kind})).value)
-
-            return to_its_end
-
-        found = await _figures([call(client) for client in clients])
-        for client in clients:
-            client.close()
-        return found
-
     with scratch_folder() as folder, convexpy_server(folder) as url:
-        return run(figures(url))
+        return run(rates_and_latency(url))
 
 
 def _restate(host: str) -> Callable[[], Found]:
     async def figures(port: int) -> Found:
-        connections = [await HttpConnection.open(port) for _ in range(AT_ONCE)]
+        connections = [await HttpConnection.open(port) for _ in range(CALLERS)]
         requests = {kind: request("POST", f"/bench/{name}", steps) for kind, (name, steps) in HANDLERS.items()}
 
         def call(connection: HttpConnection) -> Call:
@@ -110,7 +67,7 @@ def _restate(host: str) -> Callable[[], Found]:
 
             return to_its_end
 
-        found = await _figures([call(connection) for connection in connections])
+        found = await figures_of([call(connection) for connection in connections])
         for connection in connections:
             connection.close()
         return found
@@ -126,7 +83,7 @@ def _dbos() -> Found:
     script = peer_servers.PEERS / "dbos_workflows.py"
     with scratch_folder() as folder:
         done = subprocess.run(
-            [str(peer_servers.BIN / "python"), str(script), str(folder)],
+            [str(peer_servers.BIN / "python"), str(script), str(folder), str(CALLERS)],
             capture_output=True,
             text=True,
             timeout=PEER_SECONDS_MAX,
