@@ -22,6 +22,7 @@ It is internal, goes under the handler's own name, and takes these shapes:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,8 +47,9 @@ from convexpy_workflow.non_retryable import is_non_retryable
 from convexpy_workflow.records import outcome_of_job, step_from_fields
 from convexpy_workflow.restarts import take_restart
 from convexpy_workflow.retries import Retry
-from convexpy_workflow.wave import RUNTIME, run_wave
+from convexpy_workflow.wave import run_wave
 
+_RUNTIME = f"{sys.implementation.name}-{sys.version_info.major}.{sys.version_info.minor}"
 _OTHER_FIELDS = (
     *("onComplete", "context", "outcome", "job_id", "completions", "slept", "poll", "query"),
     *("arrive", "arrived", "endChild", "parent", "delayMs", "canceled", "restarted"),
@@ -133,7 +135,7 @@ def _begin(ctx: MutationCtx, definition: Definition, args: dict[str, Any], field
         "name": function_name(definition.mutation),
         "handler": handle,
         "args": args,
-        "runtime": RUNTIME,
+        "runtime": _RUNTIME,
     }
     if definition.version != 1:
         run["version"] = definition.version

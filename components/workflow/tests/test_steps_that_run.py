@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from convexpy_workflow.replay import is_same_value
 from convexpy_workflow.warm import warm_runs
-from convexpy_workflow.wave import Wave
+from convexpy_workflow.wave_feeder import WaveFeeder
 from flow_deployment import FlowDeployment
 
 from convexpy import ConvexpyError, Int64
@@ -113,7 +113,7 @@ def test_what_a_given_up_mutation_did_is_known_even_if_the_first_wave_after_it_f
 ) -> None:
     """Then each of the two outcomes comes again in a transaction of its own, the second when nobody waits for it."""
     run = deployment.start("races_mutations")
-    advance, failures = Wave.advance, [1, 2, 3]
+    advance, failures = WaveFeeder.advance, [1, 2, 3]
 
     def fail_at_first(*args: Any, **options: Any) -> None:
         if failures:
@@ -121,7 +121,7 @@ def test_what_a_given_up_mutation_did_is_known_even_if_the_first_wave_after_it_f
             raise RuntimeError("the wave is broken")
         advance(*args, **options)
 
-    monkeypatch.setattr(Wave, "advance", fail_at_first)
+    monkeypatch.setattr(WaveFeeder, "advance", fail_at_first)
     deployment.run_all_scheduled()
 
     assert failures == []
