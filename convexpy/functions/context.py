@@ -15,7 +15,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from convexpy.errors import NotAllowed
 from convexpy.functions.database import DatabaseHost, DatabaseReader, DatabaseWriter
 from convexpy.functions.identity import Auth
-from convexpy.functions.scheduling import Scheduler, SchedulingHost, delay_ms, instant_ms
+from convexpy.functions.schedule_times import delay_ms, instant_ms
+from convexpy.functions.scheduling import Scheduler, SchedulingHost
 from convexpy.functions.storage import ActionStorage, StorageHost, StorageReader, StorageWriter
 
 T = TypeVar("T")

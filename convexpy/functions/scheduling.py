@@ -1,39 +1,22 @@
 """`ctx.scheduler`: writes, cancels and describes rows of `_scheduled_functions`. The runtime's scheduler runs them.
 
-A row is written by the transaction that schedules, so it commits with it or not at all.
-
-Row: `namespace` (of who scheduled), `target` {namespace, path}, `name`, `args` [object], `scheduledTime` ms, `state`,
-`pending_queue` (only while pending: which queue's index range it waits in), and, beyond Convex, `on_complete`
-{namespace, path, context, is_together, on_failure}, `lane`, `is_action`, `running` (an action that has begun), `retry`
-(a completion that is owed: attempts so far and the last error), with it `is_failing` once there was one,
-`hurried` (the push whose code has had it at once) and `on_failure` {namespace, path}. A row with `on_complete` is
-deleted by the commit that completes it.
+A row (`scheduled_rows`) is written by the transaction that schedules, so it commits with it or not at all.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
 from convexpy.errors import InvalidId, InvalidRequest, LimitExceeded
-from convexpy.limits import SCHEDULE_HORIZON_SECONDS, SCHEDULED_FUNCTION_ARGS_BYTES_WARN
+from convexpy.functions.schedule_times import delay_ms, instant_ms
+from convexpy.functions.scheduled_rows import Row, Target, completion_row, finished_row, new_row
+from convexpy.limits import SCHEDULED_FUNCTION_ARGS_BYTES_WARN
 from convexpy.transactions.index_keys import IndexBounds
 from convexpy.transactions.system_tables import QUEUES, SCHEDULED_FUNCTIONS
 from convexpy.transactions.transaction import Transaction
 from convexpy.values import check_value, decode_id, index_key, normalize, size_of
-
-Row = dict[str, Any]
-PENDING = {"kind": "pending"}
-
-
-class Target(NamedTuple):
-    """A function by the namespace of its component instance and its path there."""
-
-    namespace: int
-    path: str
-    is_action: bool
 
 
 @dataclass
@@ -279,90 +262,6 @@ def _checked_limit(limit: int) -> int:
     return limit
 
 
-def new_row(
-    namespace: int,
-    target: Target,
-    args: dict[str, Any],
-    due_ms: float,
-    on_complete: Target | None,
-    context: Any,
-    lane: str | None,
-    queue: str | None,
-) -> Row:
-    """A pending row."""
-    row: Row = {
-        "namespace": namespace,
-        "target": {"namespace": target.namespace, "path": target.path},
-        "name": _stored_name(target.path),
-        "args": [args],
-        "scheduledTime": float(due_ms),
-        "state": PENDING,
-        "pending_queue": queue_key(namespace, queue),
-    }
-    if target.is_action:
-        row["is_action"] = True
-    if on_complete is not None:
-        row["on_complete"] = {"namespace": on_complete.namespace, "path": on_complete.path, "context": context}
-    if lane is not None:
-        row["lane"] = f"{namespace}:{lane}"
-    return row
-
-
-def completion_row(row: Row, job_id: str, outcome: Row, now_ms: int) -> Row:
-    """A pending row that delivers `outcome` to the `on_complete` of `row`."""
-    callback = row["on_complete"]
-    args = {"context": callback["context"], "outcome": outcome, "job_id": job_id}
-    target = Target(callback["namespace"], callback["path"], is_action=False)
-    completion = new_row(row["namespace"], target, args, now_ms, None, None, None, None)
-    completion["retry"] = {"attempt": 0}  # it is owed exactly once, so a failure is tried again
-    if "on_failure" in callback:
-        completion["on_failure"] = callback["on_failure"]
-    if "lane" in row:
-        completion["lane"] = row["lane"]
-    return completion
-
-
-def finished_row(row: Row, state: Row, now_ms: int) -> Row:
-    """The row once its function has run, failed or been canceled."""
-    kept = {name: value for name, value in row.items() if name not in ("pending_queue", "running", "is_failing")}
-    return {**kept, "state": state, "completedTime": float(now_ms), "finished_ms": now_ms}
-
-
-def queue_key(namespace: int, queue: str | None) -> str:
-    """Which range of the due index a pending row waits in; rows without a queue share the range of ""."""
-    return "" if queue is None else f"{namespace}:{queue}"
-
-
-def delay_ms(delay: float | timedelta) -> float:
-    """Check a delay and turn it into milliseconds."""
-    seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds < 0:
-        raise InvalidRequest(f"A delay is a timedelta or a finite, non-negative number of seconds, not {delay!r}.")
-    if seconds > SCHEDULE_HORIZON_SECONDS:
-        raise InvalidRequest(
-            f"A delay of {seconds:.0f} seconds is more than 5 years. Delays are in seconds, not milliseconds."
-        )
-    return float(seconds * 1000)
-
-
-def instant_ms(when: float | datetime, now_ms: int) -> float:
-    """Check an instant and turn it into epoch milliseconds."""
-    if isinstance(when, datetime):
-        if when.tzinfo is None:
-            raise InvalidRequest("run_at() needs an aware datetime: add tzinfo, for example datetime.now(UTC).")
-        seconds = when.timestamp()
-    elif isinstance(when, bool) or not isinstance(when, int | float) or not math.isfinite(when):
-        raise InvalidRequest(f"run_at() takes an aware datetime or epoch seconds, not {when!r}.")
-    else:
-        seconds = float(when)
-    if abs(seconds - now_ms / 1000) > SCHEDULE_HORIZON_SECONDS:
-        raise InvalidRequest(
-            f"{when!r} is more than 5 years away from now. run_at() takes epoch seconds, not milliseconds "
-            f"(divide _creationTime by 1000)."
-        )
-    return seconds * 1000
-
-
 def _is_born_canceled(host: SchedulingHost) -> bool:
     """Whether this run belongs to a job that was canceled while it ran: what it schedules never runs."""
     if host.job_id is None:
@@ -379,8 +278,3 @@ def _job_internal_id(job_id: str) -> bytes:
     if number != SCHEDULED_FUNCTIONS.number:
         raise InvalidId(f"Invalid argument `id` for `scheduler.cancel`: {job_id!r} is no scheduled function.")
     return internal_id
-
-
-def _stored_name(path: str) -> str:
-    module, _, name = path.partition(":")
-    return f"{module}.js:{name}"

@@ -31,7 +31,8 @@ from convexpy.functions.database import NamespaceTables
 from convexpy.functions.definitions import Function
 from convexpy.functions.query_builder import Query
 from convexpy.functions.running import running
-from convexpy.functions.scheduling import Row, ScheduledUsage, Target
+from convexpy.functions.scheduled_rows import Row, Target
+from convexpy.functions.scheduling import ScheduledUsage
 from convexpy.limits import CALL_DEPTH_MAX
 from convexpy.runtime.failures import too_large
 from convexpy.runtime.generation import Generation

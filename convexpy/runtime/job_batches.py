@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from convexpy.functions.scheduling import Row
+from convexpy.functions.scheduled_rows import Row
 from convexpy.limits import JOBS_TOGETHER_SECONDS
 from convexpy.runtime.execution import Run, completes_together
 from convexpy.runtime.jobs import Outcome, attempt_function, begin_part, complete, pending_row, run_alone, run_function

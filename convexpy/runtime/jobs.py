@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from convexpy.errors import FunctionNotFound, LimitExceeded
-from convexpy.functions.scheduling import Row, ScheduledUsage, completion_row, finished_row
+from convexpy.functions.scheduled_rows import Row, completion_row, finished_row
+from convexpy.functions.scheduling import ScheduledUsage
 from convexpy.runtime.execution import Run, job_hint
 from convexpy.runtime.failures import Failure, failure_of
 from convexpy.runtime.log_capture import LogSink, capturing, lines_for_outcome

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from convexpy.functions.scheduling import Row, Scheduler, queue_key
+from convexpy.functions.scheduled_rows import Row, queue_key
+from convexpy.functions.scheduling import Scheduler
 from convexpy.limits import SCHEDULED_ROW_DAYS, SESSION_REQUEST_DAYS
 from convexpy.runtime.execution import Frame, Run, job_hint
 from convexpy.runtime.job_batches import Room
@@ -94,11 +95,10 @@ def running_actions(run: Run, payload: Payload) -> list[str]:
 
 
 def due_rows(run: Run, payload: Payload) -> list[list[Any]]:
-    """Hints of the pending rows of one queue, earliest first: at most `limit`, due after `after_ms`."""
+    """Hints of the pending rows of one queue, earliest first: at most `limit`."""
     prefix = index_key([payload["queue"]])
-    start = index_key([payload["queue"], payload["after_ms"]]) if payload["after_ms"] is not None else prefix
     rows = run.transaction.scan(
-        SCHEDULED_FUNCTIONS, SCHEDULED_FUNCTIONS.indexes["by_due"], IndexBounds(start, prefix + b"\xff")
+        SCHEDULED_FUNCTIONS, SCHEDULED_FUNCTIONS.indexes["by_due"], IndexBounds(prefix, prefix + b"\xff")
     )
     hints = []
     for row in _first(rows, payload["limit"]):
