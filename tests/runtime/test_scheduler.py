@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from convexpy import ConvexpyError, MutationCtx, internal
-from convexpy.runtime import scheduler as scheduler_module
+from convexpy.runtime import job_queues
 from convexpy.testing import TestBackend
 
 Row = dict[str, Any]
@@ -260,7 +260,7 @@ def test_pending_functions_survive_a_restart(jobs: TestBackend) -> None:
 
 def test_rows_beyond_what_is_held_in_memory_run_too(jobs: TestBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the earliest rows of a queue are held; the others are read from the index when those have run."""
-    monkeypatch.setattr(scheduler_module, "SCHEDULER_ROWS_IN_MEMORY_MAX", 4)
+    monkeypatch.setattr(job_queues, "SCHEDULER_ROWS_IN_MEMORY_MAX", 4)
     start = jobs.clock.now_ms()
     delays = [(number * 7) % 30 for number in range(30)]
     for delay in delays:
@@ -279,7 +279,7 @@ def test_many_rows_that_wait_for_a_lane_are_not_looked_up_over_and_over(
     jobs: TestBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All are due at once in one lane, and few fit into memory: some are loaded when half of those have run."""
-    monkeypatch.setattr(scheduler_module, "SCHEDULER_ROWS_IN_MEMORY_MAX", 4)
+    monkeypatch.setattr(job_queues, "SCHEDULER_ROWS_IN_MEMORY_MAX", 4)
     loads = []
     run_system = jobs.runtime.run_system
 
