@@ -43,11 +43,6 @@ class Figure:
     beside: Sequence[Figure] = ()  # of the same runs: what ours is compared with
     goal: str = ""  # of the figure, or where it is beside another one of the ratio
 
-    @property
-    def median(self) -> float:
-        """The middle run: a run that something else disturbed does not move it."""
-        return statistics.median(self.runs)
-
     def ratios(self, other: Figure) -> list[float]:
         """This figure divided by `other`, run by run: what slowed both down in one of them drops out."""
         return [ours / theirs for ours, theirs in zip(self.runs, other.runs, strict=True)]
@@ -65,6 +60,7 @@ class Part(NamedTuple):
 
 
 def _spread(values: Sequence[float], unit: str = "") -> str:
+    """The middle run, which one that something else disturbed does not move, between the lowest and the highest."""
     median, low, high = (_number(value) for value in (statistics.median(values), min(values), max(values)))
     return " ".join(filter(None, (median, unit, f"[{low} - {high}]")))
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from benchmarks import peer_servers
 from benchmarks.common import Figure, convexpy_server, each_run, run, scratch_folder
 from benchmarks.http_client import HttpConnection, request
-from benchmarks.workflows import CALLERS, KINDS, RATES, Call, Found, figures_of, rates_and_latency
+from benchmarks.workflows import CALLERS, KINDS, UNITS, Call, Found, figures_of, rates_and_latency
 
 HANDLERS = {"one": ("in_turn", 1), "ten": ("in_turn", 10), "wide": ("side_by_side", 10)}
 DBOS = "DBOS 3.4, SQLite"
@@ -34,7 +34,8 @@ def measure() -> list[Figure]:
         for name, turn in turns.items():
             runs[name].append(turn())
     figures = [
-        _beside(f"workflows of {KINDS[kind][0]}", runs, kind, unit, factor, GOALS) for kind, unit, factor in RATES
+        _beside(f"workflows of {label}", runs, kind, UNITS[kind], steps, GOALS)
+        for kind, (label, steps) in KINDS.items()
     ]
     latency = _beside("one workflow of 10 steps in turn, p50", runs, "p50", "ms", 1, {})
     return [*figures, replace(latency, goal="≤ 12 ms")]
