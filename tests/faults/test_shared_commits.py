@@ -16,7 +16,7 @@ RUNS = 10
 
 
 def commits_of_runs(data: Path, *options: str) -> list[int]:
-    """Let a workflow of three short steps run, again and again; how many commits each run's scheduled functions took."""
+    """Let a workflow of three short steps run, again and again; the commits of each run's scheduled functions."""
     server = Server(APP, data, options=options)
     server.start()
 
