@@ -164,7 +164,7 @@ LOG_RING_ENTRIES = 4096
 # What a push and its upkeep do while the app keeps serving. At the bound: the rest is another call, after a rest.
 VALIDATED_ROWS_PER_CALL = 1000  # documents that a push checks against its schema; nobody waits for such a call
 VALIDATED_BYTES_PER_CALL = 16 * MIB
-BACKFILL_ROWS_PER_COMMIT = 200  # entries of a new index; commits of others that arrive meanwhile wait for these
+BACKFILL_ROWS_PER_COMMIT = 500  # entries of a new index; commits of others that arrive meanwhile wait for these
 BACKFILL_BYTES_PER_COMMIT = 4 * MIB  # of the documents that they are made from
 SWEPT_KEYS_PER_COMMIT = 200  # documents or entries of what was dropped
 SWEPT_BYTES_PER_COMMIT = 1 * MIB  # of documents; the log takes them up

@@ -219,6 +219,10 @@ class RuntimeBackend:
         result: dict[str, Any] = self._system_result(reply)
         return result
 
+    def mark_calls(self) -> int:
+        """See `CallMaker.mark`."""
+        return self._calls.mark()
+
     async def run_system(
         self,
         name: str,

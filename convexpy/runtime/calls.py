@@ -28,6 +28,10 @@ class CallMaker:
         self._environment = environment
         self._ids = itertools.count(1)
 
+    def mark(self) -> int:
+        """A number that no call has. Between two marks lie as many calls as their difference, less one."""
+        return next(self._ids)
+
     def call(self, kind: CallKind, request: FunctionRequest) -> Call:
         """For a function of the app."""
         environment = self._environment

@@ -153,7 +153,8 @@ def build_chunk(run: Run, payload: Payload) -> Payload:
     after = bytes.fromhex(build["after"] or "")
     documents, last = transaction.stored_chunk(table, after, BACKFILL_ROWS_PER_COMMIT, BACKFILL_BYTES_PER_COMMIT)
     transaction.add_index_entries(
-        [index_entry_key(index.prefix, sort_key_of(index, row), decode_id(row["_id"])[1]) for row in documents]
+        # In order, so that those of one page of the database are put one behind the other.
+        sorted(index_entry_key(index.prefix, sort_key_of(index, row), internal_id) for internal_id, row in documents)
     )
     rows = build["rows"] + len(documents)
     if last is None:

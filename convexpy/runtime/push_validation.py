@@ -60,7 +60,7 @@ def check_documents(run: Run, payload: Payload) -> Payload:
         return {"after": None, "rows": 0}
     after = bytes.fromhex(payload["after"] or "")
     documents, last = run.transaction.stored_chunk(table, after, VALIDATED_ROWS_PER_CALL, VALIDATED_BYTES_PER_CALL)
-    for document in documents:
+    for _, document in documents:
         misfit = _misfit(run.transaction, table, table.pending_schema.validator, document)
         if misfit is not None:
             raise InvalidRequest(

@@ -36,6 +36,7 @@ class CommitRequest(Struct, array_like=True):
     index_touches: list[bytes]  # entries that stay where they are although their document changed
     is_catalog_change: bool = False
     new_generation: int | None = None  # a push: from this commit on only this generation may commit
+    unread_puts: list[bytes] = []  # entries of an index that nobody can read yet: nobody needs to hear of them
 
 
 class Committed(Struct, array_like=True, tag=0):

@@ -115,8 +115,11 @@ class Committer:
         keys += request.index_deletes
         keys += request.index_touches
         self._write_log.append(ts, keys, request.function)
+        puts = request.index_puts
+        if request.unread_puts:
+            puts = puts + request.unread_puts
         commit = LoggedCommit(
-            request.function, request.documents, request.index_puts, request.index_deletes, request.is_catalog_change
+            request.function, request.documents, puts, request.index_deletes, request.is_catalog_change
         )
         batch.append((ts, commit))
         return Committed(request_id, ts, keys)

@@ -26,7 +26,7 @@ class UpkeepTransaction(WritingTransaction):
         self, snapshot: AnySnapshot, catalog: Catalog, limits: FunctionLimits, seed: bytes, now_ms: int
     ) -> None:
         super().__init__(snapshot, catalog, limits, seed, now_ms)
-        self._extra_puts: list[bytes] = []
+        self._unread_puts: list[bytes] = []
         self._extra_deletes: list[bytes] = []
         self._extra_documents: list[DocumentWrite] = []
 
@@ -37,14 +37,14 @@ class UpkeepTransaction(WritingTransaction):
 
     def stored_chunk(
         self, table: TableInfo, after: bytes, rows_max: int, bytes_max: int
-    ) -> tuple[list[Document], bytes | None]:
-        """Stored documents of a table after an id, in id order, and the last one's id where there are more.
+    ) -> tuple[list[tuple[bytes, Document]], bytes | None]:
+        """Stored documents of a table with their ids, after an id, in id order; the last id where there are more.
 
         Each is recorded as read, the gaps between them are not: a document that somebody adds there meanwhile is no
         conflict, for its writer has seen what this chunk is read for in the table's catalog row.
         """
         self._record_catalog_read(table)
-        found: list[Document] = []
+        found: list[tuple[bytes, Document]] = []
         read_bytes = 0
         last = b""
         start = table.prefix + (successor(after) if after else b"")
@@ -54,7 +54,7 @@ class UpkeepTransaction(WritingTransaction):
             self._reads.add_point(key)
             read_bytes += len(raw)
             last = key[-ID_BYTES:]
-            found.append(unpack(raw[8:]))
+            found.append((last, unpack(raw[8:])))
         return found, None
 
     def documents_under_pending_schemas(self) -> Iterator[tuple[TableInfo, PendingSchema, Document]]:
@@ -62,8 +62,11 @@ class UpkeepTransaction(WritingTransaction):
         return self._writes.under_pending_schemas()
 
     def add_index_entries(self, entries: list[bytes]) -> None:
-        """Put entries of an index that is being built, whose documents stay as they are."""
-        self._extra_puts.extend(entries)
+        """Put entries of an index that is being built and that nobody can read yet; their documents stay as they are.
+
+        So no transaction and no query can depend on them, and neither the committer nor the server remembers them.
+        """
+        self._unread_puts.extend(entries)
 
     def drop_index_entries(self, keyspace: int, limit: int) -> bool:
         """Delete at most `limit` entries of an index that no table has any more; whether there are more."""

@@ -42,11 +42,19 @@ class Transaction(UpkeepTransaction):
         """What the committer needs; None where nothing would change."""
         documents, puts, deletes, touches = self._writes.changes()
         documents += self._extra_documents
-        puts += self._extra_puts
         deletes += self._extra_deletes
-        if not documents and not puts and not deletes:
+        if not (documents or puts or deletes or self._unread_puts):
             return None
         is_catalog_change = any(int.from_bytes(write.key[:4], "big") in CATALOG_KEYSPACES for write in documents)
         return CommitRequest(
-            self.begin_ts, generation, function, self.reads(), documents, puts, deletes, touches, is_catalog_change
+            self.begin_ts,
+            generation,
+            function,
+            self.reads(),
+            documents,
+            puts,
+            deletes,
+            touches,
+            is_catalog_change,
+            unread_puts=self._unread_puts,
         )

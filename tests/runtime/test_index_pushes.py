@@ -14,6 +14,7 @@ import pytest
 from convexpy.errors import ConvexpyError, InvalidRequest, PushSuperseded
 from convexpy.functions.application import load_application
 from convexpy.limits import BACKFILL_ROWS_PER_COMMIT, INDEXES_MAX, PROGRESS_REPORT_SECONDS, UPKEEP_RETRY_SECONDS
+from convexpy.runtime.deployment import Stage
 from convexpy.testing import TestBackend
 from convexpy.transactions.catalog import load_catalog
 from tests.runtime.push_rig import Step, add, at, between, by, call, counted, die, functions, leftovers, schema
@@ -157,7 +158,7 @@ def test_a_staged_index_is_built_after_the_push(write_project: WriteProject) -> 
         assert "push.build_index" not in during
         assert [name for name, _ in steps].count("push.build_index") == 3
         assert backend.reports[-1] == (
-            f"Staged index things.by_n is built ({MANY} documents). Remove staged=True to use it."
+            f"Staged index things.by_n is built ({MANY:,} documents). Remove staged=True to use it."
         )
         with pytest.raises(ConvexpyError) as refused:
             by(backend, "by_n")
@@ -190,7 +191,7 @@ def test_work_that_failed_is_tried_again(write_project: WriteProject) -> None:
             assert len(backend.reports) == 1
             backend.advance(2)
 
-        assert "is built (401 documents)" in backend.reports[-1]
+        assert f"is built ({MANY:,} documents)" in backend.reports[-1]
 
 
 def test_enabling_one_that_is_not_built_yet_waits(write_project: WriteProject) -> None:
@@ -288,22 +289,88 @@ def test_a_push_gives_way_to_a_newer_one(write_project: WriteProject) -> None:
             assert list(load_catalog(snapshot).by_name[0, "things"].indexes) == ["by_creation_time"]
 
 
-def test_long_work_reports_its_progress(write_project: WriteProject) -> None:
-    """A line now and then, with how far it has come; short work says nothing."""
+def test_a_save_during_a_build_goes_on_with_it(write_project: WriteProject) -> None:
+    """What is entered stays; an index that the newer code declares as well is built from there on."""
     project = write_project(things=functions("old"), schema=PLAIN)
     with TestBackend(project) as backend:
         add(backend, *range(MANY))
+        write_project(things=functions("first"), schema=schema(FIELDS, "'by_n', ['n']", "'by_m', ['m']"))
+        first = load_application(project)
+        write_project(things=functions("second"), schema=schema(FIELDS, "'by_n', ['n']", "'by_m', ['m', 'n']"))
+        second = load_application(project)
+        later: list[asyncio.Task[object]] = []
+
+        async def save() -> None:
+            later.append(asyncio.ensure_future(backend.server.push(second)))
+            await asyncio.sleep(0)
+
+        with at(backend, ("push.build_index", 1), save) as steps:
+            with pytest.raises(PushSuperseded):
+                backend.push(first)
+            backend.do(asyncio.wait(later))
+
+        assert [task.exception() for task in later] == [None]
+        assert backend.query("things:version") == "second"
+        # Of by_n two chunks before the save and one after it; by_m is another index now, and has three.
+        assert [name for name, _ in steps].count("push.build_index") == 2 + 1 + 3
+        backend.push(second)  # nothing new: from now on the test's own functions are part of this code
+        assert by(backend, "by_n") == list(range(MANY))
+        assert len(by(backend, "by_m")) == MANY
+        assert leftovers(backend) == []
+
+
+def test_a_save_that_cannot_be_loaded_costs_a_build_nothing(write_project: WriteProject) -> None:
+    """Half a line is saved, then the rest: the build goes on where it was."""
+    project = write_project(things=functions("old"), schema=PLAIN)
+    with TestBackend(project) as backend:
+        add(backend, *range(MANY))
+        write_project(things=functions("new"), schema=INDEXED)
+        application = load_application(project)
+        failed: list[asyncio.Task[object]] = []
+
+        async def broken(number: int) -> Stage:
+            raise InvalidRequest("things.py does not parse")
+
+        async def save_half() -> None:
+            failed.append(asyncio.ensure_future(backend.server.deployer.push(broken)))
+            await asyncio.sleep(0)
+
+        with at(backend, ("push.build_index", 1), save_half), pytest.raises(PushSuperseded):
+            backend.push(application)
+        backend.do(asyncio.wait(failed))
+        assert [type(task.exception()) for task in failed] == [InvalidRequest]
+        assert backend.query("things:version") == "old"
+        (id,) = add(backend, -1)
+
+        with between(backend, _nothing) as steps:
+            backend.push(application)
+
+        assert [name for name, _ in steps].count("push.build_index") == 1
+        assert by(backend, "by_n") == list(range(-1, MANY))
+        backend.run(lambda ctx: ctx.db.delete(id))
+        assert leftovers(backend) == []
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_long_work_reports_its_progress_and_rests_for_others(write_project: WriteProject, is_busy: bool) -> None:
+    """A line now and then, with how far it has come; short work says nothing. It rests where anybody calls."""
+    project = write_project(things=functions("old"), schema=PLAIN)
+    with TestBackend(project) as backend:
+        id, *_ = add(backend, *range(MANY))
         write_project(schema=INDEXED)
 
         async def take_long(step: Step) -> None:
             if step[0] == "push.build_index":
                 backend.clock.move_to(backend.clock.now_ns() + int(PROGRESS_REPORT_SECONDS * 1e9))
+                if is_busy:
+                    assert (await call(backend, "things:change", id=id, n=step[1])).ok
 
         with between(backend, take_long):
             backend.push()
 
+        seconds = (3 + (2 if is_busy else 0)) * PROGRESS_REPORT_SECONDS
         assert backend.reports == [
-            f"Building index things.by_n: {BACKFILL_ROWS_PER_COMMIT} documents so far.",
-            f"Building index things.by_n: {2 * BACKFILL_ROWS_PER_COMMIT} documents so far.",
-            f"Index things.by_n is built: {MANY} documents in {5 * PROGRESS_REPORT_SECONDS:.0f} s.",  # with rests
+            f"Building index things.by_n: {BACKFILL_ROWS_PER_COMMIT:,} documents so far.",
+            f"Building index things.by_n: {2 * BACKFILL_ROWS_PER_COMMIT:,} documents so far.",
+            f"Index things.by_n is built: {MANY:,} documents in {seconds:.0f} s.",
         ]

@@ -125,7 +125,7 @@ def test_a_chunk_reads_documents_and_not_the_gaps_between_them(database: Databas
     after: bytes | None = b""
     while after is not None:
         documents, after = database.begin().stored_chunk(messages, after, 2, BYTES_MAX)
-        found += [bytes([document["n"]]) for document in documents]
+        found += [bytes([document["n"]]) for _, document in documents]
     assert len(found) == len(set(found)) == len(rows)
 
     for is_change in (False, True):
