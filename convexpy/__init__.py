@@ -3,12 +3,12 @@
 from convexpy.cli.calls import AdminCalls as AdminCalls
 from convexpy.errors import ConvexError as ConvexError
 from convexpy.errors import ConvexpyError as ConvexpyError
+from convexpy.functions.action_context import ActionCtx as ActionCtx
+from convexpy.functions.action_context import BlockingActionCtx as BlockingActionCtx
 from convexpy.functions.auth_config import custom_jwt as custom_jwt
 from convexpy.functions.auth_config import oidc as oidc
 from convexpy.functions.components import define_app as define_app
 from convexpy.functions.components import define_component as define_component
-from convexpy.functions.context import ActionCtx as ActionCtx
-from convexpy.functions.context import BlockingActionCtx as BlockingActionCtx
 from convexpy.functions.context import MutationCtx as MutationCtx
 from convexpy.functions.context import QueryCtx as QueryCtx
 from convexpy.functions.definitions import Function as Function

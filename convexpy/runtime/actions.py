@@ -17,7 +17,7 @@ import msgspec
 
 from convexpy.environment import Environment, RealEnvironment
 from convexpy.errors import CalledFunctionFailed, ConvexError, FunctionNotFound, Unauthenticated
-from convexpy.functions.context import ActionCtx, BlockingActionCtx
+from convexpy.functions.action_context import ActionCtx, BlockingActionCtx
 from convexpy.functions.http_actions import send_response
 from convexpy.functions.running import running
 from convexpy.functions.storage import Blob, BlockingBlob
