@@ -1,7 +1,7 @@
-"""The function workers of one generation: who gets which calls, whose time is up, what a dead worker leaves behind.
+"""The function workers of one generation: who is fed, whose time is up, what a dead worker leaves behind.
 
 One frame of calls is with a worker at a time. Invariants:
-  1. every job is in exactly one place: a queue, a worker's frame, or answered;
+  1. every job is in exactly one place: among those that wait, in a worker's frame, or answered;
   2. a call that a worker was inside of when it died counts as run once; the calls beside it do not;
   3. a call that is killed at the hard limit is answered, not run again.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -18,10 +17,8 @@ import msgspec
 
 from convexpy.errors import FunctionTimedOut, WorkerLost
 from convexpy.limits import (
-    FRAME_SECONDS_TARGET,
     PREFERRED_WORKER_PATIENCE_SECONDS,
     WORKER_DEATHS_PER_CALL_MAX,
-    WORKER_FRAME_CALLS_MAX,
     WORKER_RESTART_CALLS,
     WORKER_RUNS_MAX,
 )
@@ -30,6 +27,7 @@ from convexpy.processes.jobs import Job
 from convexpy.processes.messages import Answers, Ready, Retire, Run, StartFailed
 from convexpy.processes.progress import Progress
 from convexpy.processes.template_process import TemplateProcess
+from convexpy.processes.waiting_jobs import WaitingJobs
 from convexpy.processes.worker_slot import WorkerSlot
 from convexpy.runtime.messages import Call
 
@@ -64,7 +62,7 @@ class _Frame:
 
 
 class FunctionGroup:
-    """N slots and the queues before them; see the module."""
+    """N slots and the jobs that wait for them; see the module."""
 
     def __init__(self, template: TemplateProcess, workers: int, timeout_seconds: float, owner: GroupOwner) -> None:
         assert template.load_message is not None, "a template forks workers when it has loaded the app"
@@ -74,8 +72,7 @@ class FunctionGroup:
         self._owner = owner
         self._timeout_seconds = timeout_seconds
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[Job] = deque()
-        self._preferred: list[deque[Job]] = [deque() for _ in range(workers)]
+        self._waiting = WaitingJobs(workers)
         self._frames: list[_Frame | None] = [None] * workers
         self._timers: list[asyncio.TimerHandle | None] = [None] * workers
         self._calls_run = [0] * workers
@@ -91,7 +88,7 @@ class FunctionGroup:
     @property
     def waiting_count(self) -> int:
         """Jobs that no worker has yet."""
-        return len(self._queue) + sum(map(len, self._preferred))
+        return len(self._waiting)
 
     @property
     def pids(self) -> list[int]:
@@ -111,38 +108,28 @@ class FunctionGroup:
         if job.prefer is not None and not is_urgent:
             index = job.prefer % len(self._slots)
             if self._slots[index].is_ready:
-                self._preferred[index].append(job)
+                self._waiting.put_preferring(job, index)
                 if self._frames[index] is None:
                     self._feed(index)
                 elif self._patience is None:
                     self._patience = self._loop.call_later(PREFERRED_WORKER_PATIENCE_SECONDS, self._lose_patience)
                 return
-        if is_urgent:
-            self._queue.appendleft(job)
-        else:
-            self._queue.append(job)
+        self._waiting.put(job, is_urgent)
         self._feed_idle()
 
     def put_back(self, jobs: Iterable[Job]) -> None:
         """Queue jobs that a worker had, before all others, in their order."""
-        self._queue.extendleft(reversed(list(jobs)))
+        self._waiting.put_back(jobs)
         self._feed_idle()
 
     def _lose_patience(self) -> None:
         self._patience = None
         self._feed_idle()
-        if any(self._preferred):
+        if self._waiting.has_preferring:
             self._patience = self._loop.call_later(PREFERRED_WORKER_PATIENCE_SECONDS, self._lose_patience)
 
-    def _take_waiting(self) -> list[Job]:
-        jobs = [*self._queue, *(job for queue in self._preferred for job in queue)]
-        self._queue.clear()
-        for queue in self._preferred:
-            queue.clear()
-        return jobs
-
     def _fail_waiting(self, reason: str) -> None:
-        for job in self._take_waiting():
+        for job in self._waiting.take_all():
             job.fail_all(reason, "died")
 
     # -- handing out
@@ -154,7 +141,7 @@ class FunctionGroup:
 
     def _feed(self, index: int) -> None:
         """Give an idle worker its next frame, if anything waits."""
-        jobs = self._choose(index)
+        jobs = self._waiting.take_frame(index, self._call_seconds)
         if not jobs:
             return
         frame = _Frame(jobs)
@@ -164,43 +151,6 @@ class FunctionGroup:
             call.generation = self.generation
         self._slots[index].send(pack_frame(Run(jobs[0].is_together, calls)))
         self._check_after(index, frame.limit_seconds_min)
-
-    def _choose(self, index: int) -> list[Job]:
-        own = self._preferred[index]
-        source = own if own else self._queue
-        jobs: list[Job] = []
-        calls_max = self._frame_calls_max(len(own) + len(self._queue))
-        while len(jobs) < calls_max:
-            if not source:
-                if source is self._queue:
-                    break
-                source = self._queue
-            elif source[0].is_canceled:
-                source.popleft()
-            elif not source[0].is_together:
-                jobs.append(source.popleft())
-            else:
-                if not jobs:
-                    jobs.append(source.popleft())
-                break
-        if not jobs and (job := self._steal()) is not None:
-            jobs.append(job)
-        return jobs
-
-    def _frame_calls_max(self, waiting: int) -> int:
-        """Few enough that every worker gets its share and no call waits long for those before it in its frame."""
-        share = -(-waiting // len(self._slots))
-        return max(1, min(WORKER_FRAME_CALLS_MAX, share, int(FRAME_SECONDS_TARGET / self._call_seconds)))
-
-    def _steal(self) -> Job | None:
-        """A call that has waited long enough for the worker it prefers."""
-        long_ago = time.monotonic() - PREFERRED_WORKER_PATIENCE_SECONDS
-        for queue in self._preferred:
-            while queue and queue[0].is_canceled:
-                queue.popleft()
-            if queue and queue[0].waiting_since <= long_ago:
-                return queue.popleft()
-        return None
 
     # -- what workers say
 
@@ -293,8 +243,7 @@ class FunctionGroup:
         if self._is_ending:
             return
         # What preferred this worker need not wait for its successor.
-        self._queue.extend(self._preferred[slot.index])
-        self._preferred[slot.index].clear()
+        self._waiting.share(slot.index)
         if all(each.is_failing for each in self._slots):
             self.give_up(f"Function workers of this generation do not start: the last one {slot.last_failure}.")
         else:
@@ -363,7 +312,7 @@ class FunctionGroup:
             self._patience.cancel()
         if not self.ready.done():
             self.ready.cancel()
-        self._owner.requeue(self._take_waiting())
+        self._owner.requeue(self._waiting.take_all())
         for index, slot in enumerate(self._slots):
             if self._frames[index] is None:
                 slot.close()
