@@ -15,7 +15,7 @@ from convexpy.runtime.messages import Call, Reply
 
 
 class InProcessActions:
-    """Implements `backend.Actions`, and `actions.Operations` for those that run."""
+    """Implements `parts.Actions`, and `actions.Operations` for those that run."""
 
     def __init__(self, operations: ActionOperations, timeout_seconds: float) -> None:
         self._operations = operations
@@ -34,7 +34,7 @@ class InProcessActions:
         return len(self._tasks)
 
     def submit(self, call: Call) -> asyncio.Future[Reply]:
-        """See `backend.Actions`."""
+        """See `parts.Actions`."""
         assert self.current is not None, "actions come after the first push"
         self._loop = asyncio.get_running_loop()
         self._calls[call.id] = call

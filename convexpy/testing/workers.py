@@ -28,7 +28,7 @@ _decode_request = msgspec.msgpack.Decoder(CommitRequest).decode
 
 
 class InProcessFunctions:
-    """Implements `backend.Functions`. There is no limit of CPU time or memory: those belong to processes."""
+    """Implements `parts.Functions`. There is no limit of CPU time or memory: those belong to processes."""
 
     def __init__(self, store: LmdbStore) -> None:
         self._store = store
@@ -45,14 +45,14 @@ class InProcessFunctions:
         is_staged: bool = False,
         limit_seconds: float | None = None,
     ) -> asyncio.Future[Reply]:
-        """See `backend.Functions`."""
+        """See `parts.Functions`."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Reply] = loop.create_future()
         loop.call_soon(self._run, [call], is_staged, lambda replies: future.set_result(replies[0]), future)
         return future
 
     def submit_together(self, calls: list[Call]) -> asyncio.Future[list[Reply]]:
-        """See `backend.Functions`."""
+        """See `parts.Functions`."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[Reply]] = loop.create_future()
         loop.call_soon(self._run, calls, False, future.set_result, future)
@@ -91,7 +91,7 @@ class InProcessFunctions:
 
 
 class InProcessCommits:
-    """Implements `backend.Commits`.
+    """Implements `parts.Commits`.
 
     Args:
         on_batch: gets the outcomes of a batch before who submitted hears of them.
@@ -107,7 +107,7 @@ class InProcessCommits:
         self._is_stopped = False
 
     def submit(self, commit: Raw) -> asyncio.Future[CommitOutcome]:
-        """See `backend.Commits`."""
+        """See `parts.Commits`."""
         future: asyncio.Future[CommitOutcome] = asyncio.get_running_loop().create_future()
         self._waiting.append((commit, future))
         self._commit_soon()
@@ -115,7 +115,7 @@ class InProcessCommits:
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[InProcessTurn]:
-        """See `backend.Commits`."""
+        """See `parts.Commits`."""
         try:
             async with self._turn:
                 yield InProcessTurn(self)
@@ -156,13 +156,13 @@ class InProcessCommits:
 
 
 class InProcessTurn:
-    """Implements `backend.Turn`."""
+    """Implements `parts.Turn`."""
 
     def __init__(self, commits: InProcessCommits) -> None:
         self._commits = commits
 
     def submit(self, commit: Raw) -> asyncio.Future[CommitOutcome]:
-        """See `backend.Turn`."""
+        """See `parts.Turn`."""
         future: asyncio.Future[CommitOutcome] = asyncio.get_running_loop().create_future()
         self._commits.commit_now([(commit, future)])
         return future

@@ -69,7 +69,7 @@ def opened_database() -> Iterator[Database]:
 
 
 class Workers:
-    """Implements `backend.Functions`."""
+    """Implements `parts.Functions`."""
 
     def __init__(self, database: Database, chance: random.Random) -> None:
         self._store, self._generation = database.store, database.generation
@@ -86,13 +86,13 @@ class Workers:
         is_staged: bool = False,
         limit_seconds: float | None = None,
     ) -> asyncio.Future[Reply]:
-        """See `backend.Functions`."""
+        """See `parts.Functions`."""
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self.events.append(lambda: self._run([call], lambda replies: future.set_result(replies[0])))
         return future
 
     def submit_together(self, calls: list[Call]) -> asyncio.Future[list[Reply]]:
-        """See `backend.Functions`."""
+        """See `parts.Functions`."""
         future: asyncio.Future[list[Reply]] = asyncio.get_running_loop().create_future()
         self.events.append(lambda: self._run(calls, future.set_result))
         return future
@@ -120,7 +120,7 @@ class Workers:
 
 
 class CommitPath:
-    """Implements `backend.Commits` and `backend.Turn`: commit a batch, publish it, answer."""
+    """Implements `parts.Commits` and `parts.Turn`: commit a batch, publish it, answer."""
 
     def __init__(self, committer: Committer, publisher: Publisher, chance: random.Random) -> None:
         self._committer, self._publisher, self._chance = committer, publisher, chance
@@ -133,19 +133,19 @@ class CommitPath:
         self.conflicts = 0
 
     def submit(self, commit: Raw) -> asyncio.Future[CommitOutcome]:
-        """See `backend.Commits`."""
+        """See `parts.Commits`."""
         return self._enqueue(self._waiting, commit)
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[_Turn]:
-        """See `backend.Commits`."""
+        """See `parts.Commits`."""
         async with self._turn:
             while self._unpublished:
                 await asyncio.sleep(0)
             yield _Turn(self)
 
     def submit_in_turn(self, commit: Raw) -> asyncio.Future[CommitOutcome]:
-        """See `backend.Turn`."""
+        """See `parts.Turn`."""
         return self._enqueue(self._in_turn, commit)
 
     def possible_events(self) -> list[Callable[[], None]]:
