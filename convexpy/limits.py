@@ -158,7 +158,7 @@ LIMIT_WARNING_SHARE = 0.8  # of a transaction's bound: a call that used more get
 # Logs.
 LOG_LINES_MAX = 256
 LOG_LINE_CHARS_MAX = 32_768
-OUTCOME_LOG_BYTES_MAX = 64 * KIB  # of a scheduled function's lines in what its on_complete is told
+KEPT_LOG_BYTES_MAX = 64 * KIB  # of a call's lines in what its on_complete is told, or a mutation that is sent again
 LOG_RING_ENTRIES = 4096
 
 # What a push and its upkeep do while the app keeps serving. At the bound: the rest is another call, after a rest.

@@ -77,11 +77,12 @@ def _mutation(run: Run) -> Reply:
     if call.session is not None:
         recorded = find_recorded(transaction, call.session)
         if recorded is not None:
+            run.sink.lines += recorded.log_lines
             return Reply(id=call.id, is_ok=True, value=recorded.value, recorded_ts=recorded.ts)
     value = run.invoke(locate_call(run, "mutation"), decode_arguments(call), is_top=True)
     encoded = encode_as(value, call.format)
-    if call.session is not None and transaction.has_written:
-        record(transaction, call.session, encoded)
+    if call.session is not None:
+        record(transaction, call.session, encoded, [] if call.is_redacted else run.sink.finish())
     return committing_reply(run, encoded)
 
 

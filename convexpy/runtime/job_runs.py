@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from convexpy.errors import ConvexpyError
 from convexpy.runtime.interface import FunctionRequest, Outcome
-from convexpy.runtime.log_capture import lines_for_outcome
+from convexpy.runtime.log_capture import lines_to_keep
 
 RETRY_SECONDS = 1.0  # after a run that failed for the server's own reasons; doubled each time
 RETRY_SECONDS_MAX = 60.0
@@ -103,5 +103,5 @@ def _action_outcome(result: Outcome) -> dict[str, Any]:
         if result.error_data is not None:
             outcome["data"] = result.error_data
     if result.log_lines:
-        outcome["log_lines"] = lines_for_outcome(result.log_lines)
+        outcome["log_lines"] = lines_to_keep(result.log_lines)
     return outcome

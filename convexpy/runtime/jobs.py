@@ -24,7 +24,7 @@ from convexpy.functions.scheduled_rows import Row, completion_row, finished_row
 from convexpy.functions.scheduling import ScheduledUsage
 from convexpy.runtime.execution import Run, job_hint
 from convexpy.runtime.failures import Failure, failure_of
-from convexpy.runtime.log_capture import LogSink, capturing, lines_for_outcome
+from convexpy.runtime.log_capture import LogSink, capturing, lines_to_keep
 from convexpy.runtime.transaction_limits import warn_near_limits
 from convexpy.transactions.system_tables import SCHEDULED_FUNCTIONS
 from convexpy.values import decode_id, encode_json
@@ -161,7 +161,7 @@ def attempt_function(run: Run, call: Callable[[], Any]) -> Attempt:
     finally:
         run.sink = whole
     if lines := own.finish():
-        outcome["log_lines"] = lines_for_outcome(lines)
+        outcome["log_lines"] = lines_to_keep(lines)
     return Attempt(outcome, own, failure)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from convexpy.limits import LOG_LINE_CHARS_MAX, LOG_LINES_MAX, OUTCOME_LOG_BYTES_MAX
+from convexpy.limits import KEPT_LOG_BYTES_MAX, LOG_LINE_CHARS_MAX, LOG_LINES_MAX
 
 _LEVELS = {"DEBUG": "DEBUG", "INFO": "INFO", "WARNING": "WARN", "ERROR": "ERROR", "CRITICAL": "ERROR"}
 
@@ -65,14 +65,14 @@ class LogSink:
         return self.lines
 
 
-def lines_for_outcome(lines: list[str]) -> list[str]:
-    """The first lines of a call, as far as `OUTCOME_LOG_BYTES_MAX` goes; one last line says how many are missing."""
-    left = OUTCOME_LOG_BYTES_MAX
+def lines_to_keep(lines: list[str]) -> list[str]:
+    """The first lines of a call, as far as `KEPT_LOG_BYTES_MAX` goes; one last line says how many are missing."""
+    left = KEPT_LOG_BYTES_MAX
     for count, line in enumerate(lines):
         left -= len(line.encode())
         if left < 0:
             omitted = len(lines) - count
-            return [*lines[:count], f"[ERROR] Log too large for on_complete. Remaining log lines omitted: {omitted}."]
+            return [*lines[:count], f"[ERROR] Log too large to be kept. Remaining log lines omitted: {omitted}."]
     return list(lines)
 
 

@@ -47,11 +47,6 @@ class MeteredTransaction:
         )
 
     @property
-    def has_written(self) -> bool:
-        """Whether anything is written and not taken back, be it a row of the platform."""
-        return len(self._writes) > 0
-
-    @property
     def documents_written(self) -> int:
         return self._writes.documents_written
 

@@ -513,7 +513,7 @@ def test_what_a_function_printed_is_cut_where_a_row_could_not_hold_it(jobs: Test
     (row,) = completions(jobs)
     *kept, last = row["outcome"]["log_lines"]
     assert kept == ["[LOG] " + "ü" * 10_000] * 3  # 20,006 bytes each
-    assert last == "[ERROR] Log too large for on_complete. Remaining log lines omitted: 7."
+    assert last == "[ERROR] Log too large to be kept. Remaining log lines omitted: 7."
 
 
 def test_a_running_action_that_is_canceled_delivers_only_that(jobs: TestBackend) -> None:
