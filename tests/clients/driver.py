@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests import transcripts
 from tests.patience import PATIENCE_SECONDS
 
 from .lines import Lines
@@ -55,6 +56,7 @@ class Driver:
         assert self.process.stderr is not None
         self._events = Lines(self.process.stdout)
         self._complaints = Lines(self.process.stderr)
+        transcripts.keep(f"the {kind} client of {url}", self.process, events=self._events, stderr=self._complaints)
         self._seen: list[Event] = []
         self._count = 0
         self._wait(lambda event: event["event"] == "ready")

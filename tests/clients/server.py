@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests import transcripts
 from tests.patience import PATIENCE_SECONDS
 
 from .lines import Lines
@@ -101,6 +102,7 @@ class Server:
         assert process.stderr is not None
         self._process = process
         output, complaints = self._pipes = [Lines(process.stdout), Lines(process.stderr)]
+        transcripts.keep(f"convexpy on {self.url}", process, stdout=output, stderr=complaints)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while (line := output.next(max(0.0, deadline - time.monotonic()))) is not None:
             if found := READY.search(line):
