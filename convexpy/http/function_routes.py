@@ -28,7 +28,7 @@ from convexpy.http.bodies import (
     timestamp,
 )
 from convexpy.http.errors import HttpRefusal
-from convexpy.limits import HTTP_TIMEOUT_SECONDS
+from convexpy.limits import HTTP_TIMEOUT_SECONDS, QUERIES_PER_SESSION_MAX
 from convexpy.runtime.identity import Authenticator, Caller
 from convexpy.runtime.interface import Backend, FunctionRequest, Outcome
 from convexpy.runtime.messages import Format
@@ -113,6 +113,9 @@ class FunctionRoutes:
     async def _query_batch(self, request: Request) -> Response:
         caller = await caller_of(request, self._authenticator)
         body = await read_json(request, BatchBody)
+        if len(body.queries) > QUERIES_PER_SESSION_MAX:
+            text = f"A batch has at most {QUERIES_PER_SESSION_MAX} queries, not {len(body.queries)}. Send several."
+            raise HttpRefusal(400, "TooManyQueries", text)
         calls = [
             _function_request(request, caller, query.path, query.args, output_format(request, query.format))
             for query in body.queries

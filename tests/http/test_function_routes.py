@@ -14,12 +14,12 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp
 
-from convexpy.limits import HTTP_BODY_BYTES_MAX
+from convexpy.limits import HTTP_BODY_BYTES_MAX, QUERIES_PER_SESSION_MAX
 from convexpy.runtime.identity import AdminKeyAuthenticator
 from convexpy.runtime.timestamps import encode_ts
 from convexpy.server import ServerSettings, create_api_app, create_site_app
 from tests.patience import PATIENCE_SECONDS
-from tests.sync.fake_backend import FakeBackend
+from tests.sync.fake_backend import FIRST_TS, FakeBackend
 from tests.sync.serving import serving
 
 ADMIN_KEY = "dev:test|secret"
@@ -118,6 +118,47 @@ def test_refusals_have_a_status_a_code_and_a_message(
 
     assert (response.status_code, response.json()["code"]) == (status, code)
     assert response.json()["message"]
+
+
+@pytest.mark.parametrize("path", ["query", "mutation", "action", "run/db/lose", "query_at_ts", "query_batch"])
+def test_a_fault_of_ours_is_a_500_that_says_nothing_of_it_and_that_a_page_may_read(path: str) -> None:
+    """Clients of another origin too: without its headers the browser would call it a fault of CORS."""
+    call = {"path": "db:lose", "args": {}}
+    body = {"query_at_ts": {**call, "ts": encode_ts(FIRST_TS)}, "query_batch": {"queries": [call]}}.get(path, call)
+
+    response = exchange("POST", f"/api/{path}", json=body, headers={"Origin": "https://app.test"})
+
+    assert response.status_code == 500
+    assert response.json() == {
+        "code": "InternalServerError",
+        "message": "Your request couldn't be completed. Try again later.",
+    }
+    assert response.headers["access-control-allow-origin"] == "https://app.test"
+
+
+@pytest.mark.parametrize("path", ["query", "mutation", "action", "run/db/wait", "query_at_ts", "query_batch"])
+def test_a_request_that_takes_too_long_is_a_408(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convexpy.http.function_routes.HTTP_TIMEOUT_SECONDS", 0.0)
+    call = {"path": "db:args", "args": {}}
+    body = {"query_at_ts": {**call, "ts": encode_ts(FIRST_TS)}, "query_batch": {"queries": [call]}}.get(path, call)
+
+    async def never(*given: Any) -> Any:
+        await asyncio.get_running_loop().create_future()
+
+    for name in ("query", "mutation", "action", "any_function", "query_at", "run_together"):
+        monkeypatch.setattr(FakeBackend, name, never)
+    response = exchange("POST", f"/api/{path}", json=body)
+
+    assert (response.status_code, response.json()["code"]) == (408, "RequestTimedOut")
+
+
+def test_a_batch_has_a_bound() -> None:
+    """Its queries are run at one timestamp, so by one worker, one after the other."""
+    queries = [{"path": "db:args", "args": {}}] * (QUERIES_PER_SESSION_MAX + 1)
+
+    response = exchange("POST", "/api/query_batch", json={"queries": queries})
+
+    assert (response.status_code, response.json()["code"]) == (400, "TooManyQueries")
 
 
 def test_too_large_a_body_is_not_read() -> None:
