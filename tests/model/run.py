@@ -8,7 +8,8 @@ from collections.abc import Callable
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.model.machine import Machine, steps_compared
+from tests.model.comparing import steps_compared
+from tests.model.machine import Machine
 
 EXAMPLES_PER_ROUND = 10
 PROGRESS_SECONDS = 10

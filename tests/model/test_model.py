@@ -8,7 +8,8 @@ import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
 from convexpy.functions.query_builder import Query
-from tests.model.machine import Difference, Machine
+from tests.model.comparing import Difference
+from tests.model.machine import Machine
 from tests.model.mutants import MUTANTS, Change, run_mutated
 from tests.model.run import examples_settings, run
 
