@@ -25,8 +25,8 @@ import msgspec
 
 from convexpy.errors import DefinitionError
 from convexpy.values import Id, Int64, Validator, v
+from convexpy.values.scalar_validators import IdValidator
 from convexpy.values.types import Unset
-from convexpy.values.validators import IdValidator
 
 LIST_TYPES = (list, collections.abc.Sequence)
 MAPPING_TYPES = (dict, collections.abc.Mapping)

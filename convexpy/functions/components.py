@@ -7,7 +7,8 @@ from typing import Any
 from convexpy.errors import DefinitionError
 from convexpy.functions.definitions import Function
 from convexpy.values import Validator, is_identifier
-from convexpy.values.validators import LiteralValidator, OptionalValidator, UnionValidator
+from convexpy.values.compound_validators import OptionalValidator, UnionValidator
+from convexpy.values.scalar_validators import LiteralValidator
 
 
 class ComponentUse:

@@ -18,7 +18,7 @@ from convexpy.functions.signatures import (
     returns_validator_of,
 )
 from convexpy.values import UNSET, Validator, v
-from convexpy.values.validators import ObjectValidator, UnionValidator
+from convexpy.values.compound_validators import ObjectValidator, UnionValidator
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec, TypeVar

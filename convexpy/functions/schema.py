@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from convexpy.errors import DefinitionError
 from convexpy.limits import INDEX_FIELDS_MAX, INDEXES_MAX
 from convexpy.values import Validator, is_identifier, v
-from convexpy.values.validators import ObjectValidator, OptionalValidator, RecordValidator, UnionValidator
+from convexpy.values.compound_validators import ObjectValidator, OptionalValidator, RecordValidator, UnionValidator
 
 _BUILT_IN = ("by_id", "by_creation_time")
 

@@ -11,8 +11,8 @@ from convexpy.errors import DefinitionError
 from convexpy.functions.annotations import LIST_TYPES, MAPPING_TYPES, resolved, validator_of
 from convexpy.functions.places import place_of
 from convexpy.values import Validator, v
+from convexpy.values.compound_validators import ObjectValidator
 from convexpy.values.validator_base import TableNames
-from convexpy.values.validators import ObjectValidator
 
 
 @dataclasses.dataclass(frozen=True)

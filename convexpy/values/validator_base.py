@@ -1,4 +1,10 @@
-"""What all validators are: they check, show and export, and refuse with the place of what does not fit."""
+"""What all validators are: what a value must look like, as data that can be checked, shown and exported.
+
+`check` refuses with the texts that Convex users know (runtime-semantics 3.5): the message, then lines for the path
+inside the value (empty at the root), the part that does not fit, and the validator it does not fit. A message that
+names value and validator itself, of a literal or an id, is followed by the path alone.
+Source: convex-backend:crates/common/src/schemas/validator.rs.
+"""
 
 from __future__ import annotations
 

@@ -6,19 +6,16 @@ import base64
 from typing import Any, cast
 
 from convexpy.errors import DefinitionError
-from convexpy.values.types import Int64
-from convexpy.values.validator_base import Validator
-from convexpy.values.validators import (
-    AnyValidator,
+from convexpy.values.compound_validators import (
     ArrayValidator,
-    IdValidator,
-    LiteralValidator,
     ObjectValidator,
     OptionalValidator,
-    PlainValidator,
     RecordValidator,
     UnionValidator,
 )
+from convexpy.values.scalar_validators import AnyValidator, IdValidator, LiteralValidator, PlainValidator
+from convexpy.values.types import Int64
+from convexpy.values.validator_base import Validator
 
 
 class ValidatorBuilder:

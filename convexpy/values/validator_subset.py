@@ -7,18 +7,17 @@ one. Yes is a promise; no only means that it is not plain to see, and costs a sc
 from __future__ import annotations
 
 from convexpy.errors import ValidationFailed
-from convexpy.values.types import Int64
-from convexpy.values.validator_base import TableNames, Validator
-from convexpy.values.validator_builder import v
-from convexpy.values.validators import (
+from convexpy.values.compound_validators import (
     ArrayValidator,
-    IdValidator,
-    LiteralValidator,
     ObjectValidator,
     OptionalValidator,
     RecordValidator,
     UnionValidator,
 )
+from convexpy.values.scalar_validators import IdValidator, LiteralValidator
+from convexpy.values.types import Int64
+from convexpy.values.validator_base import TableNames, Validator
+from convexpy.values.validator_builder import v
 
 _BOOLEANS = (v.literal(False), v.literal(True))
 

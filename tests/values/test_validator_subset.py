@@ -9,16 +9,15 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from convexpy.values import Int64, Validator, encode_id, v
-from convexpy.values.validator_subset import is_subset
-from convexpy.values.validators import (
+from convexpy.values.compound_validators import (
     ArrayValidator,
-    IdValidator,
-    LiteralValidator,
     ObjectValidator,
     OptionalValidator,
     RecordValidator,
     UnionValidator,
 )
+from convexpy.values.scalar_validators import IdValidator, LiteralValidator
+from convexpy.values.validator_subset import is_subset
 from tests.values.strategies import values
 from tests.values.test_validators import TABLES
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from convexpy.errors import DefinitionError, ValidationFailed
 from convexpy.values import UNSET, Int64, Validator, encode_id, v, validator_from_json
-from convexpy.values.validators import ObjectValidator
+from convexpy.values.compound_validators import ObjectValidator
 from tests.values.strategies import values
 
 
