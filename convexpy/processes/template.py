@@ -72,14 +72,15 @@ class Template:
         self._poll.register(sock, select.POLLIN)
 
     def serve(self) -> None:
-        """Obey until the server's end is closed."""
-        while True:
-            for descriptor, _ in self._poll.poll():
-                if descriptor == self._socket.fileno():
-                    if not self._receive():
-                        return
-                elif descriptor in self._children:
-                    self._bury(descriptor)
+        """Obey until the server's end is closed, in whatever way."""
+        with contextlib.suppress(ConnectionError):  # a killed server leaves reports unread, and reads no others
+            while True:
+                for descriptor, _ in self._poll.poll():
+                    if descriptor == self._socket.fileno():
+                        if not self._receive():
+                            return
+                    elif descriptor in self._children:
+                        self._bury(descriptor)
 
     def _receive(self) -> bool:
         # The descriptors of a command arrive with its first byte, so their order is that of the commands.

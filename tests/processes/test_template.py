@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
 
 from convexpy.errors import DefinitionError, WorkerLost
 from convexpy.processes.messages import Output
+from convexpy.processes.template import Template
 from convexpy.processes.template_process import TemplateProcess
 from tests.processes.rig import call, function_pool, gone, run, small_load, started_template
 
@@ -135,3 +137,13 @@ def test_workers_end_with_their_template() -> None:
         await template.close()
 
     run(main())
+
+
+def test_a_server_that_is_gone_ends_it_without_a_word() -> None:
+    """Killed before it has read what the template sent: the kernel then gives an error in place of an end."""
+    server, ours = socket.socketpair()
+    ours.sendall(b"unread")
+    server.close()
+
+    with ours:
+        Template(ours).serve()
