@@ -36,6 +36,7 @@ from convexpy.functions.scheduling import ScheduledUsage
 from convexpy.limits import CALL_DEPTH_MAX
 from convexpy.runtime.failures import too_large
 from convexpy.runtime.generation import Generation
+from convexpy.runtime.job_hints import job_hint
 from convexpy.runtime.log_capture import LogSink
 from convexpy.runtime.messages import Call, JobHint
 from convexpy.runtime.resolution import Located
@@ -353,24 +354,6 @@ class Frame:
         """See `PaginationHost`."""
         if self._is_top:
             self.run.journal = journal
-
-
-def job_hint(job_id: str, row: Row) -> JobHint:
-    """What the scheduler needs to know of a pending row without reading it."""
-    return JobHint(
-        id=job_id,
-        due_ns=int(row["scheduledTime"] * 1_000_000),
-        is_action=bool(row.get("is_action")),
-        lane=row.get("lane"),
-        queue=row["pending_queue"],
-        completes_together=completes_together(row),
-    )
-
-
-def completes_together(row: Row) -> bool:
-    """Whether a pending row may run in one transaction with others of its lane that complete with the same function."""
-    callback = row.get("on_complete")
-    return callback is not None and "is_together" in callback and "retry" not in row and not row.get("is_action")
 
 
 def wrong_kind(function: Function, asked: str) -> WrongFunctionKind:

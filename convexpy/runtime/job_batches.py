@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from convexpy.functions.scheduled_rows import Row
 from convexpy.limits import JOBS_TOGETHER_SECONDS
-from convexpy.runtime.execution import Run, completes_together
+from convexpy.runtime.execution import Run
+from convexpy.runtime.job_hints import completes_together
 from convexpy.runtime.jobs import Outcome, attempt_function, begin_part, complete, pending_row, run_alone, run_function
 from convexpy.runtime.resolution import Located
 from convexpy.transactions.system_tables import SCHEDULED_FUNCTIONS

@@ -22,8 +22,9 @@ import msgspec
 from convexpy.errors import FunctionNotFound, LimitExceeded
 from convexpy.functions.scheduled_rows import Row, completion_row, finished_row
 from convexpy.functions.scheduling import ScheduledUsage
-from convexpy.runtime.execution import Run, job_hint
+from convexpy.runtime.execution import Run
 from convexpy.runtime.failures import Failure, failure_of
+from convexpy.runtime.job_hints import job_hint
 from convexpy.runtime.log_capture import LogSink, capturing, lines_to_keep
 from convexpy.runtime.transaction_limits import warn_near_limits
 from convexpy.transactions.system_tables import SCHEDULED_FUNCTIONS

@@ -12,8 +12,9 @@ from typing import Any
 from convexpy.functions.scheduled_rows import Row, queue_key
 from convexpy.functions.scheduling import Scheduler
 from convexpy.limits import SCHEDULED_ROW_DAYS, SESSION_REQUEST_DAYS
-from convexpy.runtime.execution import Frame, Run, job_hint
+from convexpy.runtime.execution import Frame, Run
 from convexpy.runtime.job_batches import Room
+from convexpy.runtime.job_hints import job_hint
 from convexpy.runtime.jobs import complete
 from convexpy.runtime.push import PUSH_FUNCTIONS
 from convexpy.runtime.storage_functions import STORAGE_FUNCTIONS
