@@ -69,7 +69,7 @@ def step_name(function: Any) -> str:
 
 
 class AppHost:
-    """What a step object asks about the app; see `step.Host`.
+    """What a step object asks about the app; see `step.StepHost`.
 
     Args:
         context: the wave's own context. The handler runs in another one, in which no call of the platform is known.

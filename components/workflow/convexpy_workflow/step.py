@@ -18,7 +18,7 @@ from convexpy_workflow.events import Event, address_event
 from convexpy_workflow.retries import Retry, choose_retry, to_milliseconds
 
 
-class Host(Protocol):
+class StepHost(Protocol):
     """What a step object needs to know about the app around it."""
 
     def function_name(self, function: Any) -> str:
@@ -29,28 +29,6 @@ class Host(Protocol):
 
     def check_event(self, event: Event, value: Any) -> None:
         """Refuse a value that does not fit the event's validator, with an `EventError`."""
-
-
-class PlainHost:
-    """A host for engines without an app: names are taken as they are. For tests of handlers."""
-
-    def function_name(self, function: Any) -> str:
-        return function if isinstance(function, str) else f"{function.__module__}:{function.__name__}"
-
-    def copy_args(self, args: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: copy_value(value) for name, value in args.items()}
-
-    def check_event(self, event: Event, value: Any) -> None:
-        event.check(value)
-
-
-def copy_value(value: Any) -> Any:
-    """Copy lists and dicts to any depth; every other value is immutable."""
-    if isinstance(value, dict):
-        return {name: copy_value(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [copy_value(item) for item in value]
-    return value
 
 
 class Step:
@@ -67,7 +45,7 @@ class Step:
     def __init__(
         self,
         engine: Engine,
-        host: Host,
+        host: StepHost,
         workflow_id: str,
         randomness: random.Random,
         default_retry: Retry | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
 from convexpy_workflow.commands import (
@@ -20,11 +20,34 @@ from convexpy_workflow.commands import (
     TimerFired,
 )
 from convexpy_workflow.engine import Engine
+from convexpy_workflow.events import Event
 from convexpy_workflow.replay import Journal, RecordedSignal, RecordedStep, replay
-from convexpy_workflow.step import PlainHost, Step
+from convexpy_workflow.step import Step
 
 Handler = Callable[[Step], Awaitable[Any]]
 Mode = Literal["warm", "cold", "mixed"]
+
+
+class PlainHost:
+    """A host for engines without an app: names are taken as they are."""
+
+    def function_name(self, function: Any) -> str:
+        return function if isinstance(function, str) else f"{function.__module__}:{function.__name__}"
+
+    def copy_args(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: copy_value(value) for name, value in args.items()}
+
+    def check_event(self, event: Event, value: Any) -> None:
+        event.check(value)
+
+
+def copy_value(value: Any) -> Any:
+    """Copy lists and dicts to any depth; every other value is immutable."""
+    if isinstance(value, dict):
+        return {name: copy_value(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [copy_value(item) for item in value]
+    return value
 
 
 def new_engine(handler: Handler, **options: Any) -> Engine:
