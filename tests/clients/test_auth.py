@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 
 import pytest
 
+from tests import patience
 from tests.auth.provider import IdentityProvider
 
 from .conftest import APP, Connect, StartServer
@@ -66,6 +68,29 @@ def test_live_queries_run_again_for_the_user_who_signed_in(
     client.authenticate(tokens_for(provider, "grace"))
 
     assert me.until(lambda value: value is not None) == "grace"
+
+
+def test_an_http_action_knows_who_brings_a_token(server: Server, provider: IdentityProvider) -> None:
+    admin = f"Convex {(server.data / 'admin_key').read_text().strip()}"
+    attributes = base64.b64encode(b'{"issuer":"https://convex.test","subject":"mary"}').decode()
+    told = {
+        name: patience.get(f"{server.site_url}/me", headers=headers).text
+        for name, headers in {
+            "nobody": {},
+            "a user": {"Authorization": f"Bearer {provider.token(sub='ada')}"},
+            "an admin": {"Authorization": admin},
+            "an admin as a user": {"Authorization": f"{admin}:{attributes}"},
+        }.items()
+    }
+
+    assert told == {
+        "nobody": "None None",
+        "a user": "ada ada",
+        "an admin": "None None",
+        "an admin as a user": "mary mary",
+    }
+    expired = {"Authorization": f"Bearer {provider.token(now=0)}"}
+    assert patience.get(f"{server.site_url}/me", headers=expired).status_code == 500, "asking who it is raises"
 
 
 def test_what_is_scheduled_runs_for_nobody(server: Server, provider: IdentityProvider, connect: Connect) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from convexpy.functions.application import Application, load_application
 from convexpy.functions.storage import sign_upload, upload_namespace
 from convexpy.limits import MIB
 from convexpy.runtime.stored_files import FileWriter, StorageFull
+from convexpy.storage.lmdb_store import LmdbStore
 from convexpy.testing import TestBackend
 from tests import patience
 from tests.clients.server import Server
@@ -161,14 +163,27 @@ def test_an_upload_is_served_with_ranges_and_an_etag(server: Server) -> None:
     assert (gone.status_code, gone.json()["code"]) == (404, "FileNotFound")
 
 
+def expired_token(server: Server) -> str:
+    """One of the deployment's own, whose hour ended a moment ago."""
+    store = LmdbStore(server.data, readonly=True)
+    with store.snapshot() as snapshot:
+        token = sign_upload(snapshot.instance_secret(), 0, int(time.time() * 1000) - 1, "nonce")
+    store.close()
+    return token
+
+
 def test_refusals(server: Server) -> None:
     before = call(server, "query", "files:count")
     forged = patience.post(f"{server.url}/api/storage/upload?token=0.99999999999999.x.y", content=b"x")
     assert (forged.status_code, forged.json()["code"]) == (401, "StorageTokenInvalid")
+    late = patience.post(f"{server.url}/api/storage/upload?token={expired_token(server)}", content=b"x")
+    assert (late.status_code, late.json()["code"]) == (401, "StorageTokenExpired")
     wrong = upload(server, b"x", Digest=f"sha-256={sha256_of(b'y')}")
     assert (wrong.status_code, wrong.json()["code"]) == (400, "BadDigest")
-    for path in ("..%2f..%2fadmin_key", "admin_key", "%00", "00000000-0000-4000-8000-00000000000g"):
-        assert patience.get(f"{server.url}/api/storage/{path}").status_code in (400, 404)
+    for path in ("admin_key", "%00", "00000000-0000-4000-8000-00000000000g"):
+        answer = patience.get(f"{server.url}/api/storage/{path}")
+        assert (answer.status_code, answer.json()["code"]) == (400, "InvalidStoragePath")
+    assert patience.get(f"{server.url}/api/storage/..%2f..%2fadmin_key").status_code == 404
     assert call(server, "query", "files:count") == before
     assert not list((server.data / "files").glob("*.uploading"))
 
