@@ -133,8 +133,7 @@ class Transitions:
     def _send(self, end: StateVersion, changes: list[bytes], now_ns: int) -> None:
         transition = messages.transition(self._sent, end, changes, self.skew_ms, now_ns)
         if self._takes_chunks and len(transition) > TRANSITION_CHUNK_BYTES:
-            *parts, transition = messages.transition_chunks(transition, end.ts)
-            for part in parts:
-                self._outgoing.push(part)
-        self._outgoing.push(transition, is_transition=True)
+            self._outgoing.push_transition(*messages.transition_chunks(transition, end.ts))
+        else:
+            self._outgoing.push_transition(transition)
         self._sent = end

@@ -255,6 +255,39 @@ def test_a_client_that_does_not_read_its_responses_is_closed(session: Session) -
     assert (session.state.closing.code, session.state.closing.reason) == (1013, "ClientReadsTooSlowly")
 
 
+@pytest.mark.parametrize("takes_chunks", [True, False])
+def test_a_client_that_still_reads_a_huge_transition_gets_its_answers_after_it(
+    monkeypatch: pytest.MonkeyPatch, takes_chunks: bool
+) -> None:
+    """Closed for that it would connect again, be sent the same, and so on for ever."""
+    monkeypatch.setattr("convexpy.sync.outgoing.UNSENT_BYTES_MAX", 10_000)
+    for module in ("transitions", "messages"):
+        monkeypatch.setattr(f"convexpy.sync.{module}.TRANSITION_CHUNK_BYTES", 1_000)
+    backend = FakeBackend()
+    state = SyncState(backend, AdminKeyAuthenticator(ADMIN_KEY), lambda: None, takes_chunks=takes_chunks)
+    huge = add(0, udfPath="db:args", args=[{"text": "x" * 20_000}])
+    state.receive(json.dumps(modify(0, 1, huge)), 0)
+    (entry,) = backend.entries.values()
+    backend.begin_run(entry)
+    backend.end_run(entry)
+    state.advance(0)
+    assert state.outgoing.take() is not None
+
+    for number in range(3):
+        state.receive(json.dumps(mutation(number)), 0)
+        state.mutation_ended(number, Outcome(ok=True, ts=backend.commit("x", number)))
+        state.advance(0)
+
+    assert state.closing is None
+    kinds = []
+    while (message := state.outgoing.take()) is not None:
+        kinds.append(json.loads(message)["type"])
+        state.outgoing.sent()
+    first = [kind for kind in kinds if kind != "TransitionChunk"]
+    assert (len(kinds) - len(first) > 10) is takes_chunks
+    assert first.count("MutationResponse") == 3
+
+
 def add(query_id: int, **more: Any) -> dict[str, Any]:
     return {"type": "Add", "queryId": query_id, "udfPath": "db:read", "args": [{"keys": []}], **more}
 
