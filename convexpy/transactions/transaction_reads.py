@@ -68,14 +68,14 @@ class ReadingTransaction(MeteredTransaction):
         """
         self._record_catalog_read(table)
         start, end = stored_range(index.prefix, bounds)
-        begun = self._writes.writes_so_far
+        begun, savepoint = self._writes.writes_so_far, self._writes.savepoint()
         own = self._writes.entries_between(index.keyspace, start, end)
         stored = self._snapshot.index_keys(start, end, descending)
         read = self._open_read(table, start, end, descending)
         group: list[bytes] = []
         for key in _merge(self._without_pending(stored, table, begun), own, descending):
             if group and key[:-ID_BYTES] != group[0][:-ID_BYTES]:
-                yield from self._cut_group(table, index, group, bounds, descending)
+                yield from self._cut_group(table, index, group, bounds, descending, savepoint)
                 group = []
             if is_cut(key):
                 # The whole group: a row that is not there yet may come before this one, whatever its id.
@@ -88,7 +88,7 @@ class ReadingTransaction(MeteredTransaction):
             if document is not None:
                 yield document
         if group:
-            yield from self._cut_group(table, index, group, bounds, descending)
+            yield from self._cut_group(table, index, group, bounds, descending, savepoint)
         read.start, read.end = start, end
 
     def scan_by_id(self, table: TableInfo, start: bytes, end: bytes, descending: bool = False) -> Iterator[Document]:
@@ -154,15 +154,29 @@ class ReadingTransaction(MeteredTransaction):
         return None if raw is None else self._read_packed(table, raw[8:])  # None: its insert was rolled back
 
     def _cut_group(
-        self, table: TableInfo, index: IndexInfo, entries: list[bytes], bounds: IndexBounds, descending: bool
+        self,
+        table: TableInfo,
+        index: IndexInfo,
+        entries: list[bytes],
+        bounds: IndexBounds,
+        descending: bool,
+        savepoint: int,
     ) -> Iterator[Document]:
-        """Entries whose stored keys are equal where they were cut: ordered and filtered by their rows' full keys."""
+        """Entries whose stored keys are equal where they were cut: ordered and filtered by their rows' full keys.
+
+        Args:
+            savepoint: as the scan began. A row that has moved since then may have the same entry.
+        """
         rows = []
         for entry in entries:
             document = self._document_of_entry(table, index, entry)
             if document is not None:
                 full_key = sort_key_of(index, document)
-                if bounds.start <= full_key < bounds.end:
+                before = self._writes.replaced_since(savepoint, table.prefix + entry[-ID_BYTES:])
+                has_moved = before is not None and (
+                    before.packed is None or sort_key_of(index, unpack(before.packed)) != full_key
+                )
+                if not has_moved and bounds.start <= full_key < bounds.end:
                     rows.append((full_key, entry, document))
         rows.sort(key=lambda row: row[:2], reverse=descending)
         begun = self._writes.writes_so_far

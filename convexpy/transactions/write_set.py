@@ -155,6 +155,13 @@ class WriteSet:
         """A mark that `rollback` can return to."""
         return len(self._undo)
 
+    def replaced_since(self, savepoint: int, key: bytes) -> Version | None:
+        """A document as it was at a savepoint, or None where nothing has written it since. Visits each write."""
+        for written, previous in self._undo[savepoint:]:
+            if written == key:
+                return self._pending[key].stored if previous is None else previous
+        return None
+
     def rollback(self, savepoint: int) -> None:
         """Take back every write after the savepoint."""
         while len(self._undo) > savepoint:

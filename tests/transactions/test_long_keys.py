@@ -16,7 +16,7 @@ from convexpy.transactions.catalog_entries import TableInfo
 from convexpy.transactions.commit_messages import Conflicted
 from convexpy.transactions.index_keys import ABOVE, IndexBounds
 from convexpy.values import compare, index_key
-from tests.transactions.rig import Database, equal_to, insert
+from tests.transactions.rig import Database, equal_to, insert, patch
 
 LONG = "x" * (SORT_KEY_BYTES_MAX - 12)  # with tag, end and creation time: one byte short of the bound
 
@@ -98,6 +98,28 @@ def test_a_row_that_would_have_come_first_is_a_conflict_whatever_its_id(database
         cleaner = database.begin()
         cleaner.delete(table, row)
         database.committed(cleaner)
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_a_row_that_moves_during_a_scan_does_not_come_where_its_stored_key_stays(
+    database: Database, is_stored: bool, descending: bool
+) -> None:
+    """Its full key is another, and what was cut of it is the same. One that is changed in place comes as it is now."""
+    table = database.create_table("long", by_text=["text"])
+    transaction = database.begin()
+    insert(transaction, table, text="z" if descending else "a")
+    moved, changed, _ = (insert(transaction, table, text=LONG + "x" * 500 + ending, n=0) for ending in "abc")
+    if is_stored:
+        database.committed(transaction)
+        transaction = database.begin()
+
+    scan = transaction.scan(table, table.indexes["by_text"], IndexBounds(), descending)
+    next(scan)
+    patch(transaction, table, moved, text=LONG + "x" * 500 + "d")
+    patch(transaction, table, changed, n=1)
+
+    assert [(row["text"][-1], row["n"]) for row in scan] == sorted([("b", 1), ("c", 0)], reverse=descending)
 
 
 _values = st.one_of(st.sampled_from(TEXTS), st.integers(0, 2), st.none())
