@@ -29,6 +29,8 @@ from convexpy_workflow.manager import WorkflowManager as WorkflowManager
 from convexpy_workflow.non_retryable import NonRetryableError as NonRetryableError
 from convexpy_workflow.retries import Retry as Retry
 from convexpy_workflow.step import Step as Step
+from convexpy_workflow.validators import v_workflow_id as v_workflow_id
+from convexpy_workflow.validators import v_workflow_step as v_workflow_step
 from convexpy_workflow.workpool import Workpool as Workpool
 from convexpy_workflow.workpool import v_on_complete_args as v_on_complete_args
 from convexpy_workflow.workpool import v_result as v_result

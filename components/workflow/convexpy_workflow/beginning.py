@@ -65,7 +65,7 @@ def run_inline(ctx: MutationCtx, step: StartStep) -> tuple[Outcome, list[str]]:
     outcome: Outcome
     try:
         with output.catching():
-            outcome = Success(run(step.function, step.args))
+            outcome = Success(run(step.function, step.args, transaction_limits=step.transaction_limits))
     except BaseException as error:
         if not is_users(error):
             raise

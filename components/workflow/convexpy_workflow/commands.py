@@ -6,6 +6,7 @@ stands still for the handler between two of them. A *command* is what the handle
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -91,6 +92,7 @@ class StartStep:
         is_named: `name` was given by the user; then a moved function (another path) still fits the journal.
         delay_ms: wait before the function starts.
         duration_ms: length of a sleep, None for others.
+        transaction_limits: of an inline step, see `ctx.run_query`; None for those of its wave.
         on_parent_cancel: "abandon" for a child run that outlives this one, else None.
         retry: the policy of an action in plain data, None without.
     """
@@ -107,6 +109,7 @@ class StartStep:
     duration_ms: int | None = None
     retry: dict[str, Any] | None = None
     on_parent_cancel: str | None = None
+    transaction_limits: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 DURATION_MS_MAX = 2**53  # the journal keeps it as a number, and beyond this float64 has gaps
+BACK_OFF_MS_MAX = 365 * 86_400_000  # a year: waits that double come to it after some thirty; the scheduler takes five
 
 
 def to_milliseconds(duration: timedelta | float, what: str = "duration") -> int:
@@ -63,9 +65,13 @@ class Retry:
                 that steps that failed together do not come back together.
 
         Returns:
-            milliseconds: `initial × base^(failures − 1) × (0.5 + uniform)`.
+            milliseconds: `initial × base^(failures − 1) × (0.5 + uniform)`, at most `BACK_OFF_MS_MAX`.
         """
-        return round(to_milliseconds(self.initial) * self.base ** (failures - 1) * (0.5 + uniform))
+        try:
+            growth = self.base ** (failures - 1)
+        except OverflowError:
+            growth = sys.float_info.max
+        return round(min(to_milliseconds(self.initial) * growth * (0.5 + uniform), BACK_OFF_MS_MAX))
 
     def to_fields(self) -> dict[str, Any]:
         """Give the policy as a value that a document can hold."""

@@ -128,9 +128,13 @@ class Step:
         unstable_args: bool | None = None,
         run_after: timedelta | float | None = None,
         run_at: datetime | None = None,
+        transaction_limits: Mapping[str, int] | None = None,
     ) -> Any:
         """Run a query; see `run_mutation` for the arguments."""
-        return await self._run("query", function, args, name, inline, unstable_args, run_after, run_at, None)
+        return await self._run(
+            *("query", function, args, name, inline, unstable_args, run_after, run_at, None),
+            transaction_limits=transaction_limits,
+        )
 
     async def run_mutation(
         self,
@@ -142,6 +146,7 @@ class Step:
         unstable_args: bool | None = None,
         run_after: timedelta | float | None = None,
         run_at: datetime | None = None,
+        transaction_limits: Mapping[str, int] | None = None,
     ) -> Any:
         """Run a mutation exactly once: its writes, its journal entry and what the handler does next are one commit.
 
@@ -152,6 +157,8 @@ class Step:
             unstable_args: do not compare the arguments with the journal in a replay.
             run_after: wait this long (`timedelta` or seconds) before it runs.
             run_at: run it at this instant (aware).
+            transaction_limits: how much of the handler's transaction it may use, where it is inline; see
+                `ctx.run_query`.
 
         Returns:
             what the function returned, `None` if nothing.
@@ -160,7 +167,10 @@ class Step:
             StepFailed: the function raised.
             StepCanceled: it was withdrawn before it ran.
         """
-        return await self._run("mutation", function, args, name, inline, unstable_args, run_after, run_at, None)
+        return await self._run(
+            *("mutation", function, args, name, inline, unstable_args, run_after, run_at, None),
+            transaction_limits=transaction_limits,
+        )
 
     async def run_action(
         self,
@@ -289,12 +299,15 @@ class Step:
         run_at: datetime | None,
         retry: Retry | None,
         on_parent_cancel: str | None = None,
+        transaction_limits: Mapping[str, int] | None = None,
     ) -> Any:
         self._engine.check_inside()
         if run_after is not None and run_at is not None:
             raise ValueError("run_after and run_at exclude each other.")
         if is_inline and (run_after is not None or run_at is not None):
             raise ValueError("Cannot combine `inline` with `run_at` or `run_after`.")
+        if transaction_limits is not None and not is_inline:
+            raise ValueError("Cannot set transaction limits for non-inline functions.")
         delay_ms = 0
         if run_after is not None:
             delay_ms = to_milliseconds(run_after, "run_after")
@@ -316,6 +329,7 @@ class Step:
                 delay_ms=delay_ms,
                 retry=None if retry is None else retry.to_fields(),
                 on_parent_cancel=on_parent_cancel,
+                transaction_limits=transaction_limits,
             )
 
         return await self._engine.run_step(make)

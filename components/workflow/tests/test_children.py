@@ -189,6 +189,17 @@ def test_a_thousand_children_are_canceled(deployment: FlowDeployment) -> None:
     assert set(states(deployment)) == {"canceled"}
 
 
+def test_an_abandoned_grandchild_outlives_its_canceled_parent(deployment: FlowDeployment) -> None:
+    inner = {"child": "families:listens", "args": {}, "options": {"on_parent_cancel": "abandon"}}
+    run = begin(deployment, "parent", child="families:parent", args=inner, options={})
+    deployment.advance()
+    child = child_of(deployment, run)
+    deployment.mutation("flows:cancel", {"run": run})
+
+    assert deployment.status(child) == {"type": "canceled"}
+    assert deployment.status(child_of(deployment, child))["type"] == "inProgress"
+
+
 @pytest.mark.parametrize("how", ["flows:cancel", "flows:fail"])
 def test_an_abandoned_child_outlives_its_canceled_parent(deployment: FlowDeployment, how: str) -> None:
     options = {"on_parent_cancel": "abandon"}

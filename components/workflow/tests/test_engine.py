@@ -381,3 +381,22 @@ def test_time_and_uuids_are_the_same_in_a_replay() -> None:
 
     assert first["at"] != second["at"]
     assert first["id"] != second["id"]
+
+
+def test_sets_of_futures_have_the_order_of_their_making() -> None:
+    """Those that a handler makes itself too, wherever they lie in memory."""
+
+    async def handler(step: Step) -> Any:
+        loop = asyncio.get_running_loop()
+        ballast = [loop.create_future() for _ in range(50)]
+        futures = [loop.create_future() for _ in range(20)]
+        del ballast
+        for future in reversed(futures):
+            future.set_result(None)
+        done, _ = await asyncio.wait(futures)
+        return [futures.index(future) for future in done]
+
+    outcomes = [DrivenRun(handler).outcome for _ in range(3)]
+    assert isinstance(outcomes[0], Success)
+    assert sorted(outcomes[0].value) == list(range(20))
+    assert outcomes[0] == outcomes[1] == outcomes[2]

@@ -412,3 +412,15 @@ def test_a_restarted_run_waits_again(deployment: FlowDeployment) -> None:
     assert states(deployment) == ["consumed", "waiting"]
     send(deployment, run, "answer", value=3)
     assert result(deployment, run) == [1, 3]
+
+
+def test_a_wait_that_takes_over_a_given_up_event_comes_after_those_that_wait_already(
+    deployment: FlowDeployment,
+) -> None:
+    """The first of two waits ends, and a third one begins: the second has waited longest now."""
+    run = begin(deployment, "lines_up")
+    deployment.advance(10)
+    for value in ("first", "second"):
+        send(deployment, run, "answer", value=value)
+
+    assert result(deployment, run) == ["late", "first", "second"]

@@ -54,6 +54,17 @@ def test_a_run_that_cancels_itself_in_an_inline_step_is_canceled(deployment: Flo
     assert {row["state"] for row in deployment.rows("workflows")} == {"done"}
 
 
+def test_the_end_that_an_inline_step_has_made_is_told_once_though_the_handler_returns(
+    deployment: FlowDeployment,
+) -> None:
+    """Both are ends in one transaction; the first one holds."""
+    run = deployment.start("ends_itself_last", notes_end=True)
+    deployment.run_all_scheduled()
+
+    assert deployment.status(run) == {"type": "canceled"}
+    assert [end["result"] for end in deployment.app_rows("ends")] == [{"kind": "canceled"}]
+
+
 def test_a_run_that_deletes_itself_in_an_inline_step_leaves_nothing(deployment: FlowDeployment) -> None:
     deployment.start("ends_itself_inline", {"deletes": True})
     deployment.run_all_scheduled()

@@ -175,6 +175,23 @@ def test_an_early_end_with_steps_left_is_found() -> None:
     assert (error.position, error.difference) == (0, "canceled")
 
 
+def test_an_early_end_with_a_timer_left_is_found() -> None:
+    async def early(step: Step) -> Any:
+        await get(step)
+
+    async def patient(step: Step) -> Any:
+        await get(step)
+        await asyncio.sleep(1)
+
+    run = DrivenRun(patient)
+    run.resolve(0)
+    run.fire()
+    error = replay_with(early, run.journal)
+
+    assert (error.position, error.difference) == (None, "finished")
+    assert error.detail == "the handler ended after 2 of 3 recorded resolutions."
+
+
 def test_a_complete_journal_ends_with_the_same_outcome() -> None:
     run = DrivenRun(recorded_handler)
     for position in range(4):

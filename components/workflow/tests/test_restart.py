@@ -322,3 +322,41 @@ def test_lines_of_what_is_undone_are_printed_once(deployment: FlowDeployment, en
     deployment.advance()
 
     assert lines() == ["adding 1 to sum", "adding 2 to sum", "adding 4 to sum"]
+
+
+def test_a_kept_step_that_was_given_up_after_it_had_run_is_there_for_code_that_waits_for_it(
+    changing: FlowDeployment, app: ChangingApp
+) -> None:
+    """Both mutations had run when the handler took the first and gave up the other; the mended one wants both."""
+    race = """
+tasks = [asyncio.create_task(step.run_mutation(internal.flows.book, {"item": item})) for item in ("room", "car")]
+done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+for task in pending:
+    task.cancel()
+raise ValueError("only one")
+"""
+    write(app, race)
+    changing.push()
+    run = changing.start("order")
+    changing.advance()
+    assert changing.status(run) == {"type": "failed", "error": "ValueError: only one"}
+    assert ["withdrawn" in row for row in changing.rows("steps")] == [False, True]
+
+    head, _, _ = race.partition("done,")
+    write(app, head + "return await asyncio.gather(*tasks)")
+    changing.push()
+    changing.mutation("flows:restart", {"run": run, "options": {}})
+    changing.advance()
+
+    assert changing.status(run) == {"type": "completed", "result": ["booked room", "booked car"]}
+
+
+def test_a_restart_from_the_beginning_counts_large_values_anew(deployment: FlowDeployment) -> None:
+    run = deployment.start("passes", {"large": b"x" * 50_000})
+    deployment.advance()
+    [before] = deployment.rows("workflows")
+    restart(deployment, run, from_=0)
+    deployment.advance()
+
+    [after] = deployment.rows("workflows")
+    assert (after["large_bytes"], after["journal_parts"]) == (before["large_bytes"], before["journal_parts"])

@@ -244,3 +244,14 @@ def pages(deployment: TestBackend, path: str, args: dict[str, Any], field: str) 
         if page["isDone"]:
             return found
         cursor = page["continueCursor"]
+
+
+def test_ids_and_steps_have_validators(deployment: FlowDeployment) -> None:
+    """An app's query with `returns=` may hand them on."""
+    run = deployment.mutation("flows:start_checked", {"flow": "everything"})
+    assert len(deployment.query("flows:checked_steps", {"run": run})) == 3
+    deployment.run_all_scheduled()
+
+    assert (
+        deployment.query("flows:checked_steps", {"run": run}) == deployment.query("flows:steps", {"run": run})["page"]
+    )

@@ -12,7 +12,7 @@ from convexpy_workflow.commands import Failure, StartStep, Success
 from convexpy_workflow.errors import DeterminismError, EventError, NotAllowedInWorkflow
 from convexpy_workflow.events import define_event
 from convexpy_workflow.replay import replay
-from convexpy_workflow.retries import Retry, choose_retry, to_milliseconds
+from convexpy_workflow.retries import BACK_OFF_MS_MAX, Retry, choose_retry, to_milliseconds
 from convexpy_workflow.step import Step
 from journal_driver import DrivenRun, new_engine
 
@@ -121,6 +121,17 @@ def test_the_wait_before_a_retry_grows_and_is_spread() -> None:
     assert [retry.delay_ms(failures, 0.5) for failures in (1, 2, 3)] == [500, 1000, 2000]
     assert (retry.delay_ms(1, 0.0), retry.delay_ms(1, 0.999)) == (250, 750)
     assert Retry.from_fields(retry.to_fields()) == Retry(3, timedelta(milliseconds=500), 2.0)
+
+
+@pytest.mark.parametrize("failures", [40, 2_000])
+def test_a_wait_that_has_doubled_often_is_a_year(failures: int) -> None:
+    """The scheduler takes it, however many attempts a policy has."""
+    assert (
+        Retry(attempts=10_000).delay_ms(failures, 0.5)
+        == BACK_OFF_MS_MAX
+        == timedelta(days=365) / timedelta(milliseconds=1)
+    )
+    assert Retry(attempts=10_000, initial=0).delay_ms(failures, 0.5) == 0
 
 
 @pytest.mark.parametrize(

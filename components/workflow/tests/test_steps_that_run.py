@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from convexpy_workflow import jobs
 from convexpy_workflow.replay import is_same_value
 from convexpy_workflow.warm import warm_runs
 from convexpy_workflow.wave_feeder import WaveFeeder
@@ -179,6 +181,17 @@ def test_a_non_retryable_error_ends_at_once(deployment: FlowDeployment) -> None:
 
 
 def test_an_action_whose_server_was_lost_is_tried_again_by_its_policy(deployment: FlowDeployment) -> None:
+    args = {"function": "work:take_time", "args": {"seconds": 10}, "retry": True}
+    run = deployment.start("retries", args)
+    deployment.advance(1)
+    deployment.restart()
+    deployment.run_all_scheduled()
+
+    assert deployment.status(run) == {"type": "completed", "result": "10 s"}
+    assert deployment.counter("took time") == 1
+
+
+def test_an_action_whose_server_was_lost_has_failed_without_a_policy(deployment: FlowDeployment) -> None:
     run = deployment.start("slow_then_more")
     deployment.advance(1)
     deployment.restart()
@@ -269,3 +282,37 @@ def test_nested_values_have_a_bound(deployment: FlowDeployment, depth: int) -> N
     else:
         with pytest.raises(ConvexpyError, match=r"Workflow arguments too nested\. Maximum is 12 levels\."):
             deployment.start("echoes", {"value": [value]})
+
+
+def test_an_inline_step_may_be_bounded(deployment: FlowDeployment) -> None:
+    """Then it may use so much of its wave's transaction; what goes beyond is its own failure, and takes its writes."""
+    run = deployment.start("bounds", {"limits": {"documents_written": 1}, "inline": True})
+    assert deployment.status(run) == {"type": "completed", "result": 1}
+
+    run = deployment.start("bounds", {"limits": {"documents_written": 0}, "inline": True})
+    status = deployment.status(run)
+    assert status["type"] == "completed" and status["result"].startswith("LimitExceeded: Too many writes")
+    assert deployment.counter("bounded") == 1
+
+
+def test_only_an_inline_step_may_be_bounded(deployment: FlowDeployment) -> None:
+    run = deployment.start("bounds", {"limits": {"documents_written": 1}, "inline": False})
+    error = "ValueError: Cannot set transaction limits for non-inline functions."
+    assert deployment.status(run) == {"type": "failed", "error": error}
+
+
+def test_a_timer_that_is_set_later_and_due_earlier_fires_first(deployment: FlowDeployment) -> None:
+    assert deployment.result("sleeps_in_turn", {"outer": 1000, "inner": 5}) == [6, 1000]
+
+
+def test_a_timer_may_lie_further_ahead_than_the_scheduler_takes(
+    deployment: FlowDeployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is reached by several wake-ups, none of them too far ahead."""
+    assert timedelta(days=5 * 365) / timedelta(milliseconds=1) > jobs.WAKE_AHEAD_MS_MAX
+    monkeypatch.setattr(jobs, "WAKE_AHEAD_MS_MAX", 100_000)
+    run = deployment.start("sleeps_in_turn", {"outer": 1000, "inner": 1})
+    assert deployment.rows("workflows")[0]["wake_at_ms"] - deployment.rows("workflows")[0]["now_ms"] == 100_000
+    deployment.run_all_scheduled()
+
+    assert deployment.status(run) == {"type": "completed", "result": [2, 1000]}

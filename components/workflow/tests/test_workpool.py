@@ -372,3 +372,17 @@ def test_items_survive_a_restart(pool: Pool) -> None:
     pool.run_all_scheduled()
 
     assert pool.results() == [{"kind": "success", "value": 2}]
+
+
+def test_an_outcome_of_an_earlier_attempt_is_dropped(pool: Pool) -> None:
+    """It would be the second one of that attempt."""
+    item = pool.enqueue("action", "attempt", {"name": "a", "fails": 1}, retry=True)
+    [first] = pool.rows()
+    pool.advance()
+    context = {"item": item, "order": {"on_complete": "never called"}}
+    again = {"context": context, "outcome": {"kind": "success", "value": 7}, "job_id": first["job"]}
+    pool.run(lambda ctx: ctx.run_mutation("work:completed", again), component="workpool")
+
+    assert pool.state(item) == {"state": "pending", "previousAttempts": 1}
+    pool.run_all_scheduled()
+    assert pool.results() == [{"kind": "success", "value": 2}]

@@ -7,7 +7,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from convexpy_workflow import Retry, Step, StepError, StepFailed, WorkflowManager
+from convexpy_workflow import Retry, Step, StepError, StepFailed, WorkflowManager, v_workflow_id, v_workflow_step
 
 from convexpy import (
     ActionCtx,
@@ -480,3 +480,44 @@ async def ends_itself_inline(step: Step, deletes: bool) -> None:
     await asyncio.sleep(0)
     await step.run_mutation(internal.flows.end_run, {"run": step.workflow_id, "deletes": deletes}, inline=True)
     await step.run_mutation(internal.work.add, {"name": "after"})
+
+
+@workflow.define
+async def ends_itself_last(step: Step) -> str:
+    await step.run_mutation(internal.flows.end_run, {"run": step.workflow_id, "deletes": False}, inline=True)
+    return "too late"
+
+
+@workflow.define
+async def sleeps_in_turn(step: Step, outer: float, inner: float) -> list[float]:
+    """A timer that is set after a later one is due before it; gives how long each lasted."""
+    begun = step.now().timestamp()
+
+    async def lasts(seconds: float) -> float:
+        await asyncio.sleep(seconds)
+        return step.now().timestamp() - begun
+
+    waiting = asyncio.create_task(lasts(outer))
+    await step.run_action(internal.work.take_time, {"seconds": 1})
+    return [await lasts(inner), await waiting]
+
+
+@workflow.define
+async def bounds(step: Step, limits: dict[str, float], inline: bool) -> Any:
+    limited: Any = {name: int(most) for name, most in limits.items()}
+    options: Any = {"inline": inline, "transaction_limits": limited}
+    try:
+        await step.run_mutation(internal.work.add, {"name": "bounded"}, **options)
+        return await step.run_query(internal.work.read, {"name": "bounded"}, **options)
+    except StepFailed as failure:
+        return failure.text
+
+
+@query(returns=v.array(v_workflow_step))
+def checked_steps(ctx: QueryCtx, run: str) -> Any:
+    return workflow.list_steps(ctx, run)["page"]
+
+
+@mutation(returns=v_workflow_id)
+def start_checked(ctx: MutationCtx, flow: str) -> Any:
+    return workflow.start(ctx, f"flows:{flow}")

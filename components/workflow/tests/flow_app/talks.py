@@ -203,3 +203,21 @@ async def hears_at_once_later(step: Step, name: str, count: float) -> float:
     """The same, when all of them may have been sent already."""
     await step.sleep(60)
     return len(await asyncio.gather(*(step.await_event(name) for _ in range(int(count)))))
+
+
+@workflow.define
+async def lines_up(step: Step) -> list[Any]:
+    """Three wait for one name; the first gives up when the third begins."""
+
+    async def waits(name: str, seconds: float | None) -> Any:
+        try:
+            async with asyncio.timeout(seconds):
+                return await step.await_event("answer", name=name)
+        except TimeoutError:
+            return "late"
+
+    first = asyncio.create_task(waits("one", 5))
+    second = asyncio.create_task(waits("two", None))
+    late = await first
+    third = asyncio.create_task(waits("three", None))
+    return [late, await second, await third]
