@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 import socket
 import time
 import traceback
@@ -19,7 +18,7 @@ import msgspec
 
 from convexpy.errors import FrameTooLarge, FunctionTimedOut
 from convexpy.limits import MEMORY_LOOK_SECONDS, REPLY_DELAY_SECONDS_MAX, FunctionLimits
-from convexpy.processes.child import limit_memory
+from convexpy.processes.child import limit_memory, own_bytes
 from convexpy.processes.cpu_limit import CpuLimit
 from convexpy.processes.frames import FrameSocket
 from convexpy.processes.host import OUT_OF_MEMORY, FunctionRunner, WorkerHost
@@ -92,18 +91,19 @@ class _FunctionWorker:
         self._page = page
         self._cpu_limit = cpu_limit
         self._limits = limits
-        self._peak_bytes_max = _peak_bytes() + limits.memory_bytes // 2
+        self._own_bytes_max = own_bytes() + limits.memory_bytes // 2
         self._next_look = 0.0
+        self._needed_much = False
 
     def retire_reason(self) -> str:
         """Why this process had better be replaced, "" if it need not."""
-        # The kernel counts long for the answer (a sixth of a busy worker's time), so it is asked now and then.
+        # The kernel counts long for the answer, so it is asked now and then.
         now = time.monotonic()
-        if now < self._next_look:
-            return ""
-        self._next_look = now + MEMORY_LOOK_SECONDS
+        if now >= self._next_look:
+            self._next_look = now + MEMORY_LOOK_SECONDS
+            self._needed_much |= own_bytes() > self._own_bytes_max
         # What a function left behind cannot be known; a fresh process, some milliseconds away, has none of it.
-        return "a function needed much memory" if _peak_bytes() > self._peak_bytes_max else ""
+        return "a function needed much memory" if self._needed_much else ""
 
     def replies(self, run: Run) -> Iterator[Reply]:
         if not run.is_snapshot_shared:
@@ -143,6 +143,7 @@ class _FunctionWorker:
         finally:
             self._page.end()
         gc.collect()
+        self._needed_much = True
         return Reply(id=call.id, is_ok=False, error=OUT_OF_MEMORY)
 
     def _run(self, call: Call, shared_snapshot: Any) -> Reply:
@@ -150,10 +151,6 @@ class _FunctionWorker:
             return self._runner.execute(call, shared_snapshot)
         with self._runner.snapshot() as snapshot:
             return self._runner.execute(call, snapshot)
-
-
-def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _failed(call: Call, text: str) -> Reply:

@@ -10,6 +10,7 @@ import asyncio
 import collections
 import itertools
 import json
+import mmap
 import os
 import signal
 import threading
@@ -134,6 +135,22 @@ def _fill_memory(runner: SmallRunner, args: Any) -> None:
         kept.append(b"x" * 10_000_000)
 
 
+_kept: list[Any] = []
+
+
+def _keep_memory(runner: SmallRunner, args: Any) -> None:
+    _kept.append(b"x" * 40_000_000)
+
+
+def _read_map(runner: SmallRunner, args: Any) -> None:
+    """Read a file through a map that stays, as the database's does."""
+    with Path(args).open("rb") as file:
+        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    for position in range(0, len(pages), mmap.PAGESIZE):
+        pages[position]
+    _kept.append(pages)
+
+
 FUNCTIONS: dict[str, Callable[[SmallRunner, Any], Any]] = {
     "echo": lambda runner, args: args,
     "pid": lambda runner, args: os.getpid(),
@@ -148,6 +165,8 @@ FUNCTIONS: dict[str, Callable[[SmallRunner, Any], Any]] = {
     "die_once": _die_once,
     "hold": _hold,
     "fill_memory": _fill_memory,
+    "keep_memory": _keep_memory,
+    "read_map": _read_map,
 }
 
 

@@ -202,6 +202,36 @@ def test_a_memory_bomb_is_an_error_of_that_call_and_its_worker_is_replaced() -> 
     run(main())
 
 
+def test_a_worker_whose_memory_a_function_keeps_is_replaced() -> None:
+    async def main() -> None:
+        async with function_pool(workers=1) as (pool, reports):
+            before = pool.pids
+
+            assert (await pool.submit(call("keep_memory"))).is_ok
+
+            assert (await pool.submit(call("pid"))).value != str(before[0]).encode()
+            assert len(reports.having("is replaced: a function needed much memory")) == 1
+
+    run(main())
+
+
+def test_what_a_worker_has_read_of_the_database_is_not_counted_as_its_memory(tmp_path: Path) -> None:
+    """The map's pages are resident in each process that touched them, and none of them is its own."""
+    file = tmp_path / "map"
+    file.write_bytes(b"x" * 60_000_000)
+
+    async def main() -> None:
+        async with function_pool(workers=1) as (pool, reports):
+            before = pool.pids
+
+            assert (await pool.submit(call("read_map", str(file)))).is_ok
+
+            assert (await pool.submit(call("pid"))).value == str(before[0]).encode()
+            assert not reports.having("is replaced")
+
+    run(main())
+
+
 def test_more_calls_than_may_wait_are_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A queue without bound would answer nobody in time."""
     monkeypatch.setattr(pool_module, "WORKER_QUEUE_CALLS_MAX", 3)
