@@ -49,7 +49,7 @@ def _unmerged(stored: Iterator[bytes], own: list[bytes], descending: bool) -> It
     yield from own
 
 
-def _unordered_group(self: Transaction, table: Any, index: Any, entries: Any, bounds: Any, descending: bool) -> Any:
+def _unordered_group(self: Transaction, table: Any, index: Any, entries: Any, *_: Any) -> Any:
     for entry in entries:
         document = self._document_of_entry(table, index, entry)
         if document is not None:
