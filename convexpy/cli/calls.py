@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from convexpy.errors import ConvexError, ConvexpyError
 from convexpy.values import decode_json, encode_json
@@ -81,7 +82,7 @@ def call_function(url: str, path: str, args: str, component: str, admin_key: str
     if admin_key is not None:
         answer = _post(f"{url.rstrip('/')}/api/function", body, admin_key)
     else:
-        answer = _post(f"{url.rstrip('/')}/api/run/{path.replace(':', '/')}", body, None)
+        answer = _post(f"{url.rstrip('/')}/api/run/{quote(path.replace(':', '/'), errors='replace')}", body, None)
     for line in answer.get("logLines", []):
         print(line)
     if answer.get("status") != "success":
@@ -97,22 +98,33 @@ def call_function(url: str, path: str, args: str, component: str, admin_key: str
 def _post(url: str, body: dict[str, Any], admin_key: str | None) -> dict[str, Any]:
     if not url.startswith(("http://", "https://")):
         raise ConvexpyError(f"{url} is no address of a server. Write --url http://127.0.0.1:3210.")
+    if admin_key is not None and not (admin_key.isascii() and admin_key.isprintable()):
+        raise ConvexpyError(  # without the key itself: it may be right but for a newline at its end
+            "The admin key has a line break or another character that no key has. Give it as `convexpy admin-key` "
+            "prints it, with --admin-key KEY or in CONVEX_SELF_HOSTED_ADMIN_KEY."
+        )
+    import http.client
     import urllib.error  # it costs more than the rest of this module, which every worker imports
     import urllib.request
 
-    request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
-        url,
-        data=json.dumps({name: value for name, value in body.items() if value is not None}).encode(),
-        headers={
-            "Content-Type": "application/json",
-            **({} if admin_key is None else {"Authorization": f"Convex {admin_key}"}),
-        },
-    )
+    data = json.dumps({name: value for name, value in body.items() if value is not None}).encode()
+    headers = {"Content-Type": "application/json"}
+    if admin_key is not None:
+        headers["Authorization"] = f"Convex {admin_key}"
     try:
+        request = urllib.request.Request(url, data=data, headers=headers)  # noqa: S310 - the scheme is checked above
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310
-            answer: dict[str, Any] = json.load(response)
+            raw = response.read()
     except urllib.error.HTTPError as error:
         raise ConvexpyError(f"The server refused: {error.code} {error.read().decode(errors='replace')}") from error
-    except (urllib.error.URLError, OSError) as error:
+    except (http.client.InvalidURL, ValueError) as error:
+        raise ConvexpyError(f"{url} is no address of a server: {error}. Write --url http://127.0.0.1:3210.") from error
+    except (http.client.HTTPException, OSError) as error:  # URLError is an OSError
         raise ConvexpyError(f"No server answers at {url}: {error}. Is `convexpy dev` running?") from error
+    try:
+        answer = json.loads(raw)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise ConvexpyError(f"What answers at {url} is no Convex server: it sends no JSON object.")
     return answer
