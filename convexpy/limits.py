@@ -60,6 +60,7 @@ BATCH_REQUESTS_MAX = 256  # one LMDB transaction; more wait for the next one
 RELAXED_SYNC_INTERVAL_MS = 50  # --durability=relaxed: what power loss may cost
 
 # Function workers and action workers.
+WORKERS_MAX = 200  # function workers of a generation; while a push switches there are two, in READERS_MAX slots
 SOFT_TO_HARD_SECONDS = 5.0  # wall clock past a call's own limit before its worker is killed
 WORKER_FRAME_CALLS_MAX = 16  # calls handed to one worker at once
 WORKER_QUEUE_CALLS_MAX = 10_000  # waiting calls; beyond it a call is refused as overloaded

@@ -20,7 +20,7 @@ from convexpy.runtime.messages import Reply
 from convexpy.server import ServerSettings, create_api_app, create_site_app
 from convexpy.serving.deployment import Deployment
 from convexpy.serving.settings import DeploymentSettings
-from convexpy.serving.sockets import BACKLOG, PortServer, bind
+from convexpy.serving.sockets import PortServer, bind, listen
 from convexpy.serving.watching import ProjectWatcher
 
 
@@ -111,13 +111,13 @@ async def _serve(
         PortServer(create_api_app(deployment.backend, apps), sockets[0]),
         PortServer(create_site_app(apps), sockets[1]),
     ]
+    for sock in sockets:
+        listen(sock)  # now, not when uvicorn gets to it: who reads the last line below may connect
     loop = asyncio.get_running_loop()
     tasks: list[asyncio.Task[None]] = [loop.create_task(server.serve_port()) for server in servers]
     if watcher is not None:
         tasks.append(loop.create_task(_follow(watcher, deployment, complain)))
     say(pushed.describe())
-    for sock in sockets:
-        sock.listen(BACKLOG)  # now, not when uvicorn gets to it: who reads the next line may connect
     settle_collector()
     host = settings.host
     say(f"convexpy is serving http://{host}:{settings.port} (site http://{host}:{settings.site_port})")

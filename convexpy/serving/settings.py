@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from convexpy.errors import ConvexpyError
-from convexpy.limits import MAP_BYTES, MAP_BYTES_MIN, LogLimits, override_limits
+from convexpy.limits import MAP_BYTES, MAP_BYTES_MIN, WORKERS_MAX, LogLimits, override_limits
 
 DEFAULT_PORT, DEFAULT_SITE_PORT = 3210, 3211
 _KNOWN = {
@@ -75,6 +75,12 @@ def read_settings(project_folder: Path, options: dict[str, Any], *, is_redacted:
     if durability not in ("full", "relaxed"):
         raise ConvexpyError(f"durability is 'full' or 'relaxed', not {durability!r}.")
     port = _port(merged.get("port", DEFAULT_PORT), "port")
+    site_port = _port(merged.get("site-port", port + 1 if "port" in merged else DEFAULT_SITE_PORT), "site-port")
+    if site_port == port:
+        raise ConvexpyError(
+            f"port and site-port are both {port}. API and site are served on two ports: choose another with --port or "
+            f"--site-port."
+        )
     limits, log_limits = _limits(merged.get("limits", {}))
     data = Path(merged["data"]) if "data" in merged else project_folder / ".convexpy"
     return DeploymentSettings(
@@ -82,14 +88,14 @@ def read_settings(project_folder: Path, options: dict[str, Any], *, is_redacted:
         data_folder=data.resolve(),
         is_redacted=is_redacted,
         is_relaxed=durability == "relaxed",
-        workers=merged.get("workers"),
+        workers=_workers(merged.get("workers")),
         limits=limits,
         log_limits=log_limits,
-        host=merged.get("host", "127.0.0.1"),
+        host=_host(merged.get("host", "127.0.0.1")),
         port=port,
         map_bytes=_map_bytes(merged.get("map-bytes", MAP_BYTES)),
         public_url=merged.get("public-url"),
-        site_port=_port(merged.get("site-port", port + 1 if "port" in merged else DEFAULT_SITE_PORT), "site-port"),
+        site_port=site_port,
     )
 
 
@@ -113,6 +119,27 @@ def _limits(given: Any) -> tuple[dict[str, float], LogLimits]:
 def _map_bytes(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < MAP_BYTES_MIN:
         raise ConvexpyError(f"map-bytes is a whole number, at least {MAP_BYTES_MIN}, not {value!r}.")
+    return value
+
+
+def _workers(value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= WORKERS_MAX:
+        raise ConvexpyError(
+            f"workers is a number of processes from 1 to {WORKERS_MAX}, not {value!r}. One for each processor is "
+            f"usually best."
+        )
+    return value
+
+
+def _host(value: Any) -> str:
+    # The empty host means every interface to the system: nobody should open a server to the network by accident.
+    if not isinstance(value, str) or not value.strip():
+        raise ConvexpyError(
+            f"host is the address to listen on, not {value!r}. Write 127.0.0.1 for this machine alone, or 0.0.0.0 for "
+            f"every interface."
+        )
     return value
 
 

@@ -25,13 +25,31 @@ def bind(host: str, port: int) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
-    except OSError as error:
+    except (OSError, TypeError) as error:  # TypeError: a name that no host can have
         sock.close()
-        raise ConvexpyError(
-            f"Port {port} on {host} cannot be used: {error.strerror}. Stop what uses it, or choose another with --port "
-            f"and --site-port."
-        ) from error
+        raise _unusable(host, port, error) from error
     return sock
+
+
+def listen(sock: socket.socket) -> None:
+    """Let clients connect to a port that was taken.
+
+    Raises:
+        ConvexpyError: another server that took it at the same time was faster.
+    """
+    try:
+        sock.listen(BACKLOG)
+    except OSError as error:  # SO_REUSEADDR lets several bind a port as long as none listens
+        host, port = sock.getsockname()[:2]
+        raise _unusable(host, port, error) from error
+
+
+def _unusable(host: str, port: int, error: OSError | TypeError) -> ConvexpyError:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return ConvexpyError(
+        f"Port {port} on {host} cannot be used: {reason}. Stop what uses it, or choose another with --port "
+        f"and --site-port."
+    )
 
 
 class PortServer(uvicorn.Server):
