@@ -119,7 +119,7 @@ class DatabaseWriter(DatabaseReader):
 
     def insert(self, table: str, value: Document) -> str:
         """Add a document; the table is created with its first one. Returns the new id."""
-        if not isinstance(table, str) or table.startswith("_"):
+        if isinstance(table, str) and table.startswith("_"):
             raise WriteError("System tables (prefixed with `_`) are read-only.")
         check_table_name(table)
         fields = _fields(value, "insert")
@@ -247,7 +247,12 @@ class SystemReader:
 
 def check_table_name(name: str) -> None:
     """Refuse what cannot be a table's name."""
-    if not isinstance(name, str) or not is_identifier(name) or len(name) > IDENTIFIER_CHARS_MAX:
+    if not isinstance(name, str):
+        raise QueryError(
+            f"Invalid table name: it is a text (str), not of type {type(name).__name__}. Name the table as in "
+            f'ctx.db.query("messages") or ctx.db.insert("messages", {{…}}).'
+        )
+    if not is_identifier(name) or len(name) > IDENTIFIER_CHARS_MAX:
         raise QueryError(
             f"Invalid table name {name!r}: use letters, digits and underscores, at most {IDENTIFIER_CHARS_MAX} "
             f"characters, not starting with a digit."

@@ -122,6 +122,20 @@ def test_system_tables_and_own_tables_are_apart(backend: TestBackend) -> None:
         assert refusal(backend, write) == "System tables (prefixed with `_`) are read-only."
 
 
+@pytest.mark.parametrize("name", [None, 5, [], {}, b"notes"])
+def test_the_name_of_a_table_is_a_text(backend: TestBackend, name: Any) -> None:
+    """Said by every operation that takes one."""
+    for use in (
+        lambda ctx: ctx.db.insert(name, {}),
+        lambda ctx: ctx.db.query(name),
+        lambda ctx: ctx.db.normalize_id(name, "junk"),
+        lambda ctx: ctx.db.system.query(name),
+    ):
+        text = refusal(backend, use)
+
+        assert text.startswith(f"Invalid table name: it is a text (str), not of type {type(name).__name__}.")
+
+
 # --- index ranges
 
 
