@@ -7,7 +7,7 @@ Texts: runtime-semantics 2.1, 2.2, 3.1, 3.5.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from convexpy.errors import InvalidId, LimitExceeded, QueryError, ValidationFailed, WriteError
 from convexpy.functions.pagination import PaginationHost
@@ -34,6 +34,7 @@ from convexpy.values.validator_base import TableNames, Validator
 Document = dict[str, Any]
 
 _PLATFORM_FIELDS_BYTES = 61  # `_id` and `_creationTime`
+_WRITES = ("insert", "patch", "replace", "delete")
 _SYSTEM_NUMBERS = {table.number: table for table in SYSTEM_TABLES.values()}
 
 
@@ -101,6 +102,17 @@ class DatabaseReader:
             return None
         found = find_table(self._host.transaction, self._host.namespace, table)
         return id if found is not None and found.number == number else None
+
+    if not TYPE_CHECKING:  # a type checker is to refuse unknown names by itself
+
+        def __getattr__(self, name: str) -> Any:
+            # An AttributeError as for any other name, so `hasattr` tells a reader from a writer.
+            text = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if name in _WRITES:
+                text += (
+                    f". Queries only read: ctx.db.{name}() is for mutations, so decorate the function with @mutation."
+                )
+            raise AttributeError(text, name=name, obj=self)
 
     def _target(self, operation: str, table_or_id: Any, id: Any) -> tuple[TableInfo | None, bytes]:
         number, internal_id = _decoded(f"db.{operation}", table_or_id if id is UNSET else id)

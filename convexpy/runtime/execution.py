@@ -18,6 +18,7 @@ from convexpy.errors import (
     ArgumentsInvalid,
     FunctionNotFound,
     InvalidRequest,
+    InvalidValue,
     LimitExceeded,
     QueryError,
     ReturnsInvalid,
@@ -222,7 +223,10 @@ class Frame:
                 f"{self.function.path} returned a Query. Consume it with .collect(), .take(n), .first(), .unique() or "
                 f"list(…) and return that."
             )
-        value = normalize(self.function.result(result))
+        try:
+            value = normalize(self.function.result(result))
+        except InvalidValue as error:
+            raise InvalidValue(f"The return value of {self.function.path} is no Convex value: {error}") from None
         limit = self.run.generation.limits.result_bytes
         if (size := size_beyond(value, limit)) is not None:
             raise too_large(f"The result of {self.function.path} is", size, limit)

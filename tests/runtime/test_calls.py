@@ -21,6 +21,24 @@ def error_of(backend: TestBackend, function: Any, args: dict[str, Any] | None = 
 # --- names, kinds and visibility
 
 
+@pytest.mark.parametrize("operation", ["insert", "patch", "replace", "delete"])
+def test_a_query_that_writes_is_told_what_may(backend: TestBackend, operation: str) -> None:
+    """As an AttributeError, so that `hasattr` goes on telling what a ctx can do."""
+    error = error_of(backend, "calls:write_in_query", {"operation": operation})
+
+    assert (
+        f"Uncaught AttributeError: 'DatabaseReader' object has no attribute '{operation}'. Queries only read: " in error
+    )
+    assert "decorate the function with @mutation" in error
+
+
+def test_any_other_name_that_a_database_lacks_gets_no_such_hint(backend: TestBackend) -> None:
+    error = error_of(backend, "calls:write_in_query", {"operation": "upsert"})
+
+    assert "'DatabaseReader' object has no attribute 'upsert'\n" in error
+    assert "@mutation" not in error
+
+
 def test_a_missing_and_an_internal_function_look_alike_to_clients(backend: TestBackend) -> None:
     missing = backend.outcome("query", "calls:nowhere", is_admin=False)
     hidden = backend.outcome("query", "calls:hidden", is_admin=False)
@@ -99,8 +117,15 @@ def test_a_query_that_is_not_consumed_is_no_result(backend: TestBackend) -> None
 def test_a_result_that_is_no_value_is_told_with_its_path(backend: TestBackend) -> None:
     error = error_of(backend, "calls:give_set")
 
-    assert "is not a supported Convex type" in error
+    assert "The return value of calls:give_set is no Convex value: set {1, 2} is not a supported Convex type" in error
     assert "path .a" in error
+
+
+def test_a_nested_result_that_is_no_value_names_the_nested_function(backend: TestBackend) -> None:
+    error = error_of(backend, "calls:pass_on_a_set")
+
+    assert "The return value of calls:give_set is no Convex value: " in error
+    assert "pass_on_a_set is" not in error
 
 
 # --- errors

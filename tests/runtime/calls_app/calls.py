@@ -196,6 +196,19 @@ def give_set(ctx: QueryCtx):  # type: ignore[no-untyped-def]
 
 
 @query(args={})
+def pass_on_a_set(ctx: QueryCtx):  # type: ignore[no-untyped-def]
+    return ctx.run_query(give_set)
+
+
+@query(args={"operation": v.string()})
+def write_in_query(ctx: QueryCtx, operation: str) -> bool:
+    if hasattr(ctx.db, operation):
+        return False
+    getattr(ctx.db, operation)("notes", {})
+    return True
+
+
+@query(args={})
 def who(ctx: QueryCtx):  # type: ignore[no-untyped-def]
     return ctx.auth.get_user_identity()
 
