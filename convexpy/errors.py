@@ -5,7 +5,7 @@
         InvalidRequest         the caller can mend it, so it is never retried
             InvalidValue, InvalidId, ValidationFailed, ArgumentsInvalid, ReturnsInvalid,
             FunctionNotFound, WrongFunctionKind, QueryError, WriteError, LimitExceeded, NotAllowed,
-            PushSuperseded
+            CallEnded, PushSuperseded
         DefinitionError        the app's own code is wrong in a way that a push can tell
         Conflict               lost a race; the runtime runs the mutation again
         DataFolderError        the data folder is in use, foreign, or damaged
@@ -93,6 +93,16 @@ class LimitExceeded(InvalidRequest):
 
 class NotAllowed(InvalidRequest):
     """Something that queries and mutations may not do; the text says what to use instead."""
+
+
+class CallEnded(InvalidRequest):
+    """What belongs to one call, its ctx, a query or an iterator, is used after the call's end."""
+
+    def __str__(self) -> str:
+        return (
+            "This ctx, or this query or iterator of it, belongs to a call that has ended, and works only while that "
+            "call runs. Use the ctx that the running function was given, and keep rows if they are to outlive a call."
+        )
 
 
 class DefinitionError(ConvexpyError):

@@ -11,12 +11,13 @@ import contextlib
 import contextvars
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from functools import partial
+from types import TracebackType
 from typing import Any, Protocol
 
 import msgspec
 
 from convexpy.environment import Environment, RealEnvironment
-from convexpy.errors import CalledFunctionFailed, ConvexError, FunctionNotFound, Unauthenticated
+from convexpy.errors import CalledFunctionFailed, CallEnded, ConvexError, FunctionNotFound, Unauthenticated
 from convexpy.functions.action_context import ActionCtx, BlockingActionCtx
 from convexpy.functions.http_actions import send_response
 from convexpy.functions.running import running
@@ -101,7 +102,7 @@ class ActionRunner:
     async def _perform(self, run: Run, located: Located, kwargs: dict[str, Any], operations: Operations) -> Any:
         host = _Host(self, run, located, operations)
         function = located.function
-        with running(host):
+        with running(host), host:
             if function.is_async:
                 result = await function.handler(ActionCtx(host), **kwargs)
             else:
@@ -122,7 +123,7 @@ class ActionRunner:
         located = Located(instance, run.resolver.namespace_of(call.component), function)
         exchange = WorkerExchange(call.id, call.args, operations)
         host = _Host(self, run, located, operations, exchange.head.identity_error)
-        with running(host):
+        with running(host), host:
             if function.is_async:
                 request = exchange.request()
                 try:
@@ -165,6 +166,15 @@ class _Host:
     ) -> None:
         self._runner, self._run, self._located, self._operations = runner, run, located, operations
         self._identity_error = identity_error
+        self._has_ended = False
+
+    def __enter__(self) -> None:
+        """The body is the call; what asks after it, a task or a ctx that was kept, would never get an answer."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._has_ended = True
 
     @property
     def identity(self) -> Mapping[str, Any] | None:
@@ -176,6 +186,8 @@ class _Host:
 
     def perform(self, operation: str, reference: Any, payload: dict[str, Any]) -> Awaitable[Any]:
         """See `context.ActionHost`."""
+        if self._has_ended:
+            raise CallEnded
         if operation == "storage.store":
             return self._store(reference, payload)
         if operation == "storage.get":
@@ -187,6 +199,8 @@ class _Host:
 
     def perform_blocking(self, operation: str, reference: Any, payload: dict[str, Any]) -> Any:
         """See `context.ActionHost`."""
+        if self._has_ended:
+            raise CallEnded
         if operation == "storage.store":
             return self._store_blocking(reference, payload)
         if operation == "storage.get":

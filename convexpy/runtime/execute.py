@@ -58,6 +58,7 @@ def execute(call: Call, snapshot: Snapshot, generation: Generation) -> Reply:
             reply = _failed(run, error)
     if not transaction.is_unlimited:
         warn_near_limits(run)
+    transaction.end()
     reply.snapshot_ts = seen.ts
     reply.log_lines = [] if call.is_redacted else run.sink.finish()
     reply.used_time, reply.used_identity = run.used_time, run.used_identity

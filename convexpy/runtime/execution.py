@@ -95,12 +95,13 @@ class Run:
     @contextmanager
     def at_stale_snapshot(self) -> Iterator[None]:
         """Let frames of the body read the snapshot without this run's writes, and depend on nothing that they read."""
-        transaction = self.transaction
-        self.transaction = transaction.without_writes()
+        transaction, stale = self.transaction, self.transaction.without_writes()
+        self.transaction = stale
         try:
             yield
         finally:
             self.transaction = transaction
+            stale.end()
 
     def invoke(self, located: Located, args: dict[str, Any], *, is_top: bool) -> Any:
         """Validate, run and validate again one function of this transaction; the result is a copy."""

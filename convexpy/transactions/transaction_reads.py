@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from convexpy.errors import CallEnded
 from convexpy.limits import FunctionLimits
 from convexpy.storage.keys import ID_BYTES, decode_ts, document_key, is_cut, successor
+from convexpy.storage.lmdb_store import StoreError
 from convexpy.transactions.catalog import Catalog
 from convexpy.transactions.catalog_entries import IndexInfo, TableInfo
 from convexpy.transactions.commit_messages import Reads
@@ -21,6 +23,16 @@ from convexpy.transactions.system_tables import TABLES
 from convexpy.values import unpack
 
 Document = dict[str, Any]
+
+
+class _Ended:
+    """Stands where the parts of a transaction were whose call has ended."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise CallEnded
+
+
+_ENDED: Any = _Ended()
 
 
 class ReadingTransaction(MeteredTransaction):
@@ -110,6 +122,14 @@ class ReadingTransaction(MeteredTransaction):
         """Everything looked at so far."""
         return self._reads.merged()
 
+    def end(self) -> None:
+        """Close it to whoever keeps it, a query or an iterator of it: each use raises `CallEnded` from now on.
+
+        The snapshot may stay open for others. Without this, its reads would be in nobody's read set, and its writes
+        would be lost without a word.
+        """
+        self._snapshot = self._reads = self._writes = _ENDED
+
     # --- parts of a read
 
     def _record_catalog_read(self, table: TableInfo) -> None:
@@ -137,10 +157,15 @@ class ReadingTransaction(MeteredTransaction):
         return read
 
     def _without_pending(self, keys: Iterator[bytes], table: TableInfo, begun: int) -> Iterator[bytes]:
-        for key in keys:
-            pending = self._writes.pending(table.prefix + key[-ID_BYTES:])
-            if pending is None or pending.since >= begun:
-                yield key
+        try:
+            for key in keys:
+                pending = self._writes.pending(table.prefix + key[-ID_BYTES:])
+                if pending is None or pending.since >= begun:
+                    yield key
+        except StoreError:  # the snapshot is closed, with its cursors
+            if self._snapshot is _ENDED:
+                raise CallEnded from None
+            raise
 
     def _document_of_entry(self, table: TableInfo, index: IndexInfo | None, entry: bytes) -> Document | None:
         """The row of an entry of `index`, or of a document key; None where this transaction has taken it away."""

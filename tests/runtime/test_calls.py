@@ -128,6 +128,50 @@ def test_a_nested_result_that_is_no_value_names_the_nested_function(backend: Tes
     assert "pass_on_a_set is" not in error
 
 
+# --- what is kept beyond its call
+
+ENDED = "belongs to a call that has ended, and works only while that call runs. Use the ctx that the running function"
+USES = ("get", "new query", "query of another table", "insert", "insert into another table", "patch", "delete")
+USES_OF_CTX = ("run_query", "run_mutation", "run_after", "metrics", "paginate", "query", "iterator", "ids", "untouched")
+
+
+@pytest.mark.parametrize("what", [*USES, *USES_OF_CTX])
+def test_what_belongs_to_a_call_that_has_ended_cannot_be_used(backend: TestBackend, what: str) -> None:
+    """Reads of it would be in no read set, and writes in no commit."""
+    backend.mutation("calls:keep", {"stale": False})
+
+    error = error_of(backend, "calls:use_kept", {"what": what}, kind="mutation")
+
+    assert ENDED in error
+    assert backend.query("calls:count") == 3
+
+
+@pytest.mark.parametrize("what", ["get", "new query", "query", "iterator", "ids", "untouched"])
+def test_neither_can_what_belongs_to_a_query(backend: TestBackend, what: str) -> None:
+    for _ in range(3):
+        backend.mutation("calls:add")
+    backend.query("calls:keep_of_query")
+
+    assert ENDED in error_of(backend, "calls:use_kept", {"what": what}, kind="mutation")
+
+
+@pytest.mark.parametrize("keeper", ["keep_in_action", "keep_in_blocking_action"])
+def test_neither_can_what_belongs_to_an_action(backend: TestBackend, keeper: str) -> None:
+    """The server would leave such a question without an answer."""
+    backend.action(f"calls:{keeper}")
+
+    assert ENDED in error_of(backend, f"calls:use_{keeper}", kind="action")
+    assert backend.query("calls:count") == 1
+
+
+def test_a_query_at_a_stale_snapshot_ends_before_its_mutation(backend: TestBackend) -> None:
+    """What it has kept is of no use to the mutation, whose snapshot is still open."""
+    for _ in range(3):
+        backend.mutation("calls:add")
+
+    assert ENDED in error_of(backend, "calls:keep", {"stale": True}, kind="mutation")
+
+
 # --- errors
 
 

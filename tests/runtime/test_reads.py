@@ -12,7 +12,7 @@ import pytest
 from convexpy import UNSET, ConvexpyError, Int64, MutationCtx
 from convexpy.functions.application import Application
 from convexpy.testing import TestBackend
-from convexpy.transactions.transaction import Transaction
+from convexpy.transactions.commit_messages import Reads
 
 Build = Callable[[Any], Any]
 
@@ -454,16 +454,16 @@ def test_only_what_was_consumed_is_depended_on(
     """Rows that a filter has let go count too, and so does finding nothing."""
 
     def touched_by(name: str) -> bool:
-        seen: list[Transaction] = []
+        seen: list[Reads] = []
 
         def keep(ctx: Any) -> None:
             read(ctx)
-            seen.append(ctx._host.transaction)
+            seen.append(ctx._host.transaction.reads())
 
         people.run(keep)
         before = people.runtime.published_ts
         insert(people, "people", {"name": name})
-        return people.server.publisher.first_change_after(before, seen[0].reads()) is not None
+        return people.server.publisher.first_change_after(before, seen[0]) is not None
 
     assert touched_by(touching)
     if harmless is not None:

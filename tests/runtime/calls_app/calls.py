@@ -200,6 +200,79 @@ def pass_on_a_set(ctx: QueryCtx):  # type: ignore[no-untyped-def]
     return ctx.run_query(give_set)
 
 
+kept: dict[str, Any] = {}  # what functions must not do: keep what belongs to their call
+
+
+@mutation(args={"stale": v.boolean()})
+def keep(ctx: MutationCtx, stale: bool) -> None:
+    for _ in range(3):
+        ctx.db.insert("notes", {"name": "kept"})
+    if stale:
+        ctx.run_query(keep_of_query, stale_snapshot=True)
+        use_kept(ctx, "iterator")
+    kept.update(ctx=ctx, db=ctx.db, query=ctx.db.query("notes"), ids=iter(ctx.db.query("notes").with_index("by_id")))
+    kept.update(iterator=iter(ctx.db.query("notes")), untouched=iter(ctx.db.query("notes")))
+    next(kept["iterator"])
+    next(kept["ids"])
+
+
+@query(args={})
+def keep_of_query(ctx: QueryCtx) -> None:
+    kept.update(ctx=ctx, db=ctx.db, query=ctx.db.query("notes"), untouched=iter(ctx.db.query("notes")))
+    kept.update(iterator=iter(ctx.db.query("notes").order("desc")), ids=iter(ctx.db.query("notes").with_index("by_id")))
+    next(kept["iterator"])
+    next(kept["ids"])
+
+
+@action(args={})
+async def keep_in_action(ctx: ActionCtx) -> None:
+    kept["ctx"] = ctx
+    await ctx.run_mutation(add)
+
+
+@action(args={})
+async def use_keep_in_action(ctx: ActionCtx) -> None:
+    await kept["ctx"].run_mutation(add)
+
+
+@action(args={})
+def keep_in_blocking_action(ctx: BlockingActionCtx) -> None:
+    kept["ctx"] = ctx
+    ctx.run_mutation(add)
+
+
+@action(args={})
+def use_keep_in_blocking_action(ctx: BlockingActionCtx) -> None:
+    kept["ctx"].run_mutation(add)
+
+
+@mutation(args={"what": v.string()})
+def use_kept(ctx: MutationCtx, what: str) -> Any:
+    if what in ("iterator", "ids", "untouched"):
+        return next(kept[what])
+    if what == "query":
+        return kept["query"].collect()
+    if what in ("run_query", "run_mutation"):
+        return getattr(kept["ctx"], what)(count if what == "run_query" else add)
+    if what == "run_after":
+        return kept["ctx"].scheduler.run_after(60, add)
+    if what == "metrics":
+        return kept["ctx"].meta.transaction_metrics()
+    note = ctx.db.insert("notes", {"name": "beside"})
+    db = kept["db"]
+    uses = {
+        "get": lambda: db.get(note),
+        "new query": lambda: db.query("notes").first(),
+        "query of another table": lambda: db.query("nowhere").first(),
+        "insert": lambda: db.insert("notes", {"name": "lost"}),
+        "insert into another table": lambda: db.insert("nowhere", {"name": "lost"}),
+        "patch": lambda: db.patch(note, {"name": "lost"}),
+        "delete": lambda: db.delete(note),
+        "paginate": lambda: db.query("notes").paginate({"numItems": 1, "cursor": None}),
+    }
+    return uses[what]()
+
+
 @query(args={"operation": v.string()})
 def write_in_query(ctx: QueryCtx, operation: str) -> bool:
     if hasattr(ctx.db, operation):
