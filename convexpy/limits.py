@@ -159,6 +159,7 @@ LIMIT_WARNING_SHARE = 0.8  # of a transaction's bound: a call that used more get
 # Logs.
 LOG_LINES_MAX = 256
 LOG_LINE_CHARS_MAX = 32_768
+ERROR_TEXT_CHARS_MAX = 32_768  # of an error's text, and of its frames, as for a log line; the middle is left out
 KEPT_LOG_BYTES_MAX = 64 * KIB  # of a call's lines in what its on_complete is told, or a mutation that is sent again
 LOG_RING_ENTRIES = 4096
 

@@ -74,7 +74,7 @@ class ActionRunner:
             except asyncio.CancelledError:
                 raise
             except BaseException as error:  # GeneratorExit and the like too: whoever waits for the action gets a reply
-                failure = failure_of(error)
+                failure = failure_of(error, self._generation.limits)
                 reply = Reply(
                     id=call.id,
                     is_ok=False,

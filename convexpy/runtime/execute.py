@@ -156,7 +156,7 @@ def decode_arguments(call: Call) -> dict[str, Any]:
 
 def _failed(run: Run, error: BaseException) -> Reply:
     call = run.call
-    failure = failure_of(error)
+    failure = failure_of(error, run.generation.limits)
     return Reply(
         id=call.id,
         is_ok=False,

@@ -16,9 +16,10 @@ import msgspec
 
 from convexpy.errors import ConvexError, FunctionTimedOut, InvalidRequest, InvalidValue, LimitExceeded
 from convexpy.functions.pagination import InvalidCursor
+from convexpy.limits import ERROR_TEXT_CHARS_MAX, FunctionLimits
 from convexpy.runtime.log_capture import valid_unicode
 from convexpy.runtime.messages import Format
-from convexpy.values import Int64, encode_as
+from convexpy.values import Int64, encode_as, size_beyond
 
 _PACKAGE = str(Path(__file__).resolve().parent.parent) + "/"
 
@@ -45,13 +46,25 @@ class Failure(NamedTuple):
         return encode_as(self.data, format) if self.has_data else None
 
 
-def failure_of(error: BaseException) -> Failure:
-    """Describe an exception that a function, or the platform on its behalf, has raised."""
-    failure = _describe(error)
-    return failure._replace(message=valid_unicode(failure.message), frames=valid_unicode(failure.frames))
+def failure_of(error: BaseException, limits: FunctionLimits) -> Failure:
+    """Describe an exception that a function, or the platform on its behalf, has raised.
+
+    Its text and its frames are cut at `ERROR_TEXT_CHARS_MAX` each. The data of a `ConvexError` is never cut: beyond
+    `limits.result_bytes` the failure is that it is too large.
+    """
+    failure = _describe(error, limits)
+    return failure._replace(message=valid_unicode(_cut(failure.message)), frames=valid_unicode(_cut(failure.frames)))
 
 
-def _describe(error: BaseException) -> Failure:
+def _cut(text: str) -> str:
+    """Both ends of a text that is too long: an error's says at its begin what it is, frames at their end where."""
+    if len(text) <= ERROR_TEXT_CHARS_MAX:
+        return text
+    half = ERROR_TEXT_CHARS_MAX // 2
+    return f"{text[:half]} … ({len(text) - 2 * half} characters are left out here) … {text[-half:]}"
+
+
+def _describe(error: BaseException, limits: FunctionLimits) -> Failure:
     frames = user_frames(error.__traceback__)
     if isinstance(error, FunctionTimedOut):
         return Failure(str(error), frames, None, False)
@@ -64,6 +77,10 @@ def _describe(error: BaseException) -> Failure:
             return Failure(
                 f"Uncaught {type(error).__name__} with data that is no value: {invalid}", frames, None, False
             )
+        most = limits.result_bytes
+        if (size := size_beyond(error.data, most)) is not None:
+            refusal = too_large(f"Uncaught {type(error).__name__} with data that is", size, most)
+            return Failure(str(refusal), frames, None, False)
         message = str(error) if isinstance(error, InvalidCursor) else f"Uncaught {type(error).__name__}: {_data(error)}"
         return Failure(message, frames, error.data, True)
     if isinstance(error, InvalidRequest):

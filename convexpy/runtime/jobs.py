@@ -95,10 +95,9 @@ def complete(run: Run, internal_id: bytes, row: Row, outcome: Outcome, stored: R
         del run.jobs[marks[0] :]
         del run.canceled_jobs[marks[1] :]
         again = completion_row(row, row["_id"], outcome, run.now_ms + RETRY_FIRST_MS)
-        again |= {"retry": {"attempt": 1, "error": failure_of(error).log_text()}, "is_failing": True}
-        run.sink.add(
-            "ERROR", f"on_complete of {row['name']} failed, it will be tried again: {failure_of(error).message}"
-        )
+        failure = failure_of(error, run.generation.limits)
+        again |= {"retry": {"attempt": 1, "error": failure.log_text()}, "is_failing": True}
+        run.sink.add("ERROR", f"on_complete of {row['name']} failed, it will be tried again: {failure.message}")
         run.jobs.append(job_hint(transaction.insert(SCHEDULED_FUNCTIONS, again), again))
         _tell_of_failure(run, again)
     finally:
@@ -176,7 +175,7 @@ def _run_guarded(run: Run, call: Callable[[], Any]) -> tuple[Outcome, Failure | 
         transaction.rollback(savepoint)
         del run.jobs[marks[0] :]
         del run.canceled_jobs[marks[1] :]
-        failure = failure_of(error)
+        failure = failure_of(error, run.generation.limits)
         outcome: Outcome = {"kind": "failed", "error": failure.log_text()}
         if failure.has_data:
             outcome["data"] = failure.data
@@ -225,7 +224,8 @@ def _tell_of_failure(run: Run, owed: Row) -> None:
         run.transaction.rollback(savepoint)
         del run.jobs[marks[0] :]
         del run.canceled_jobs[marks[1] :]
-        run.sink.add("ERROR", f"on_complete_failed of {owed['name']} failed: {failure_of(error).message}")
+        failure = failure_of(error, run.generation.limits)
+        run.sink.add("ERROR", f"on_complete_failed of {owed['name']} failed: {failure.message}")
 
 
 def _failed_state(outcome: Outcome) -> dict[str, Any]:

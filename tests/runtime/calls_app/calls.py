@@ -111,6 +111,11 @@ def fail(ctx: QueryCtx) -> None:
     raise ValueError("no such luck")
 
 
+@internal_mutation(args={})
+def fail_at_length(ctx: MutationCtx) -> None:
+    raise ValueError("x" * 10**7)
+
+
 @mutation(args={"depth": v.number()})
 def recurse(ctx: MutationCtx, depth: float) -> None:
     if depth > 0:
