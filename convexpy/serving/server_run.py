@@ -119,8 +119,7 @@ async def _serve(
         tasks.append(loop.create_task(_follow(watcher, deployment, complain)))
     say(pushed.describe())
     settle_collector()
-    host = settings.host
-    say(f"convexpy is serving http://{host}:{settings.port} (site http://{host}:{settings.site_port})")
+    say(f"convexpy is serving {settings.url_of(settings.port)} (site {settings.url_of(settings.site_port)})")
     try:
         waiting: list[asyncio.Future[Any]] = [ending, *tasks]
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

@@ -10,7 +10,8 @@ from typing import Any
 from convexpy.errors import ConvexpyError
 from convexpy.limits import MAP_BYTES, MAP_BYTES_MIN, WORKERS_MAX, LogLimits, override_limits
 
-DEFAULT_PORT, DEFAULT_SITE_PORT = 3210, 3211
+DEFAULT_PORT = 3210  # the site's is the next one
+PORT_MAX = 65_535
 _KNOWN = {
     "port",
     "site-port",
@@ -45,14 +46,18 @@ class DeploymentSettings:
     log_limits: LogLimits = field(default_factory=LogLimits)
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
-    site_port: int = DEFAULT_SITE_PORT
+    site_port: int = DEFAULT_PORT + 1
     map_bytes: int = MAP_BYTES  # of a data folder that is created now
     public_url: str | None = None  # of the API port, where clients reach it by another address
 
     @property
     def api_origin(self) -> str:
         """What URLs of uploads and files begin with."""
-        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+        return (self.public_url or self.url_of(self.port)).rstrip("/")
+
+    def url_of(self, port: int) -> str:
+        """Where one of the ports is served; an IPv6 address stands in brackets."""
+        return f"http://[{self.host}]:{port}" if ":" in self.host else f"http://{self.host}:{port}"
 
 
 def read_settings(project_folder: Path, options: dict[str, Any], *, is_redacted: bool) -> DeploymentSettings:
@@ -75,7 +80,7 @@ def read_settings(project_folder: Path, options: dict[str, Any], *, is_redacted:
     if durability not in ("full", "relaxed"):
         raise ConvexpyError(f"durability is 'full' or 'relaxed', not {durability!r}.")
     port = _port(merged.get("port", DEFAULT_PORT), "port")
-    site_port = _port(merged.get("site-port", port + 1 if "port" in merged else DEFAULT_SITE_PORT), "site-port")
+    site_port = _port(merged["site-port"], "site-port") if "site-port" in merged else _port_beside(port)
     if site_port == port:
         raise ConvexpyError(
             f"port and site-port are both {port}. API and site are served on two ports: choose another with --port or "
@@ -143,7 +148,13 @@ def _host(value: Any) -> str:
     return value
 
 
+def _port_beside(port: int) -> int:
+    if port == PORT_MAX:
+        raise ConvexpyError(f"The site is served on the port after {port}, and there is none. Choose it: --site-port.")
+    return port + 1
+
+
 def _port(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 65536:
-        raise ConvexpyError(f"{name} is a number from 1 to 65535, not {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= PORT_MAX:
+        raise ConvexpyError(f"{name} is a number from 1 to {PORT_MAX}, not {value!r}.")
     return value

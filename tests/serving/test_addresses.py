@@ -37,6 +37,16 @@ def test_the_site_is_on_the_next_port_unless_another_is_given(tmp_path: Path) ->
         assert (settings.port, settings.site_port) == ports
 
 
+def test_the_last_port_has_no_next_one(tmp_path: Path) -> None:
+    assert "the port after 65535, and there is none. Choose it: --site-port." in refusal(tmp_path, {"port": 65535})
+    assert read_settings(tmp_path, {"port": 65535, "site-port": 1}, is_redacted=False).site_port == 1
+
+
+def test_an_ipv6_address_stands_in_brackets(tmp_path: Path) -> None:
+    for host, url in (("::1", "http://[::1]:3210"), ("127.0.0.2", "http://127.0.0.2:3210")):
+        assert read_settings(tmp_path, {"host": host}, is_redacted=False).api_origin == url
+
+
 @pytest.mark.parametrize("host", ["", " ", 5])
 def test_an_empty_host_opens_nothing_to_the_network(tmp_path: Path, host: Any) -> None:
     """To the system it would be every interface."""
