@@ -22,6 +22,7 @@ from convexpy.limits import FILE_CHUNK_BYTES, UPLOAD_SECONDS_MAX
 from convexpy.runtime.stored_files import DigestMismatch, FileWriter, StorageFull, checked_content_type, is_uuid
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
+_OFFSET_DIGITS_MAX = 19  # no file has 10**18 bytes, and Python reads no number of thousands of digits
 _CACHE_CONTROL = "private, max-age=2592000"
 
 
@@ -152,7 +153,12 @@ def _span(header: str, size: int) -> tuple[int, int] | None:
         return None
     first, last = match.groups()
     if not first:
-        count = int(last) if last else 0
+        count = _offset(last) if last else 0
         return (max(0, size - count), size) if count and size else None
-    start, end = int(first), min(int(last) + 1, size) if last else size
+    start, end = _offset(first), min(_offset(last) + 1, size) if last else size
     return (start, end) if start < end else None
+
+
+def _offset(digits: str) -> int:
+    """A number of bytes as a client writes it. One beyond any file is cut short and still beyond any file."""
+    return int(digits.lstrip("0")[:_OFFSET_DIGITS_MAX] or "0")
