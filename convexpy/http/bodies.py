@@ -124,16 +124,18 @@ def output_format(request: Request, asked: str | None) -> Format:
     """The format of results: as asked for, else the one that this client expects.
 
     Raises:
-        HttpRefusal: 400, there is no such format, or the client's version cannot be read.
+        HttpRefusal: 400, there is no such format, or the client's version cannot be read or is too old.
     """
-    if asked is not None:
-        if asked not in _FORMATS:
-            raise HttpRefusal(400, "BadFormat", f"There is no format {asked!r}. Formats: {', '.join(_FORMATS)}.")
-        return _FORMATS[asked]
     try:
         client = client_version(request.headers.get("convex-client"))
     except ClientVersionError as error:
         raise HttpRefusal(400, "InvalidClientVersion", str(error)) from None
+    if not client.is_supported:
+        raise HttpRefusal(400, "ClientVersionUnsupported", client.unsupported_text)
+    if asked is not None:
+        if asked not in _FORMATS:
+            raise HttpRefusal(400, "BadFormat", f"There is no format {asked!r}. Formats: {', '.join(_FORMATS)}.")
+        return _FORMATS[asked]
     return "convex_encoded_json" if client.wants_encoded_json else "json"
 
 

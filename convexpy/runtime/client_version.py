@@ -35,6 +35,11 @@ class ClientVersion(Struct, frozen=True):
         return newest_bad is None or self.version is None or self.version > newest_bad
 
     @property
+    def unsupported_text(self) -> str:
+        """What to tell a client that is not supported."""
+        return f"The {self.name} client is too old. Install a newer one."
+
+    @property
     def wants_encoded_json(self) -> bool:
         """Whether an HTTP call without `format` expects convex-encoded JSON."""
         since = _CLEAN_JSON_SINCE.get(self.name)

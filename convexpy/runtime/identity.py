@@ -122,7 +122,7 @@ def identity_json(attributes: bytes) -> bytes:
     """
     try:
         identity: dict[str, Any] = msgspec.json.decode(attributes, type=dict[str, Any])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise Unauthenticated("The identity to act as must be a JSON object.", "BadIdentity", 400) from None
     token_identifier, issuer, subject = (identity.get(key) for key in ("tokenIdentifier", "issuer", "subject"))
     if isinstance(token_identifier, str):

@@ -59,9 +59,7 @@ class SyncEndpoint:
             await _refuse_upgrade(websocket, "InvalidClientVersion", str(error))
             return
         if not version.is_supported:
-            await _refuse_upgrade(
-                websocket, "ClientVersionUnsupported", f"The {version.name} client is too old. Install a newer one."
-            )
+            await _refuse_upgrade(websocket, "ClientVersionUnsupported", version.unsupported_text)
             return
         await websocket.accept()
         await _Connection(self, websocket, takes_chunks=version.takes_transition_chunks).run()

@@ -87,6 +87,11 @@ def test_an_error_of_the_function_is_data(path: str, data: dict[str, Any]) -> No
 QUERY = {"path": "db:read", "args": {"keys": []}}
 
 
+def acting_as(attributes: bytes) -> str:
+    """The header of an admin who calls as somebody."""
+    return f"Convex {ADMIN_KEY}:{base64.b64encode(attributes).decode()}"
+
+
 @pytest.mark.parametrize(
     ("method", "path", "how", "status", "code"),
     [
@@ -100,6 +105,19 @@ QUERY = {"path": "db:read", "args": {"keys": []}}
         ("POST", "/api/query", {"json": QUERY, "headers": {"Authorization": "Convex x|y"}}, 403, "BadDeployKey"),
         ("POST", "/api/query?adminKey=x|y", {"json": QUERY}, 403, "BadDeployKey"),
         ("POST", "/api/query", {"json": QUERY, "headers": {"Convex-Client": "x"}}, 400, "InvalidClientVersion"),
+        ("POST", "/api/mutation", {"json": {**QUERY, "format": "json"}, "headers": {"Convex-Client": "x"}},
+         400, "InvalidClientVersion"),
+        ("POST", "/api/query", {"json": {**QUERY, "format": "json"}, "headers": {"Convex-Client": "npm-0.19.1"}},
+         400, "ClientVersionUnsupported"),
+        ("POST", "/api/query", {"json": QUERY, "headers": {"Authorization": acting_as(b"[]")}}, 400, "BadIdentity"),
+        ("POST", "/api/query", {"json": QUERY, "headers": {"Authorization": acting_as(b'{"subject":"a"}')}},
+         400, "BadIdentity"),
+        ("POST", "/api/query", {"json": QUERY, "headers": {"Authorization": acting_as(b'{"issuer":"\xff"}')}},
+         400, "BadIdentity"),
+        ("POST", "/api/query", {"json": QUERY, "headers": {"Authorization": acting_as(b'{"a":' * 5000)}},
+         400, "BadIdentity"),
+        ("POST", "/api/query", {"json": QUERY, "headers": {"Authorization": f"Convex {ADMIN_KEY}:?"}},
+         400, "BadAdminKeyAttributes"),
         ("POST", "/api/function", {"json": QUERY}, 403, "BadDeployKey"),
         ("POST", "/api/run/alone", {"json": {"args": {}}}, 400, "MissingIdentifier"),
         ("POST", "/api/query_at_ts", {"json": {**QUERY, "ts": "/////////38="}}, 400, "TimestampInFuture"),
@@ -110,7 +128,7 @@ QUERY = {"path": "db:read", "args": {"keys": []}}
         ("GET", "/nowhere", {}, 404, "NotFound"),
         ("PUT", "/api/query", {}, 405, "MethodNotAllowed"),
     ],
-)
+)  # fmt: skip
 def test_refusals_have_a_status_a_code_and_a_message(
     method: str, path: str, how: dict[str, Any], status: int, code: str
 ) -> None:
