@@ -90,6 +90,22 @@ def test_a_page_that_has_grown_is_split_and_shows_the_same_rows(client: Driver, 
     assert "half a page of growing" in dev_server.output.so_far()
 
 
+def test_a_page_that_read_too_much_is_shown_in_halves(client: Driver, dev_server: Server) -> None:
+    """It ends where its bound was reached; the hook waits for the halves, which have none, and goes on behind them."""
+    rows = [f"{number:03d}" for number in range(0, 160, 10)]
+    client.mutation("feed:add", {"channel": "capped", "bodies": rows})
+    pages = client.paginate("feed:even", {"channel": "capped"}, 5)
+
+    for shown in (rows[0:6:2], rows[0:12:2], rows[0:16:2]):
+        bodies(pages, shown, "Exhausted" if shown[-1] == "140" else "CanLoadMore")
+        if shown[-1] != "140":
+            client.load_more(pages, 5)
+    assert "half an incomplete page of capped" in dev_server.output.so_far()
+
+    client.mutation("feed:add", {"channel": "capped", "bodies": ["001", "180"]})
+    bodies(pages, [*rows[::2], "180"], "Exhausted")
+
+
 def test_random_changes_under_several_pages_end_in_the_same_list(
     client: Driver, dev_server: Server, connect: Connect
 ) -> None:
