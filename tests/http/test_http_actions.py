@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -143,6 +144,38 @@ def test_what_cannot_be_sent_is_a_500(backend: TestBackend, path: str) -> None:
     }
     assert response.status == 500
     assert texts[path] in response.json()["code"]
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "value", "text"),
+    [
+        (99, "x-a", "b", "its status is 99. A status is a number from 200 to 599."),
+        (101, "x-a", "b", "its status is 101."),
+        (600, "x-a", "b", "its status is 600."),
+        (200, "x-a", "b\r\nSet-Cookie: admin=1", "the value of its header 'x-a' has a line break"),
+        (200, "x-a", "b\0", "the value of its header 'x-a' has a line break or another control character"),
+        (200, "x a", "b", "'x a' is no name of a header."),
+        (200, "", "b", "'' is no name of a header."),
+        (200, "content-length", "100", "'content-length' says 100, and its body has 4 bytes. Leave it out."),
+        (200, "content-length", "1", "'content-length' says 1, and its body has 4 bytes."),
+    ],
+)
+def test_a_head_that_http_cannot_carry_is_a_500(
+    backend: TestBackend, status: int, name: str, value: str, text: str
+) -> None:
+    """What a handler passes on of a request must not become a header of its own, nor cut the connection."""
+    refused = backend.fetch("/head?" + urlencode({"status": status, "name": name, "value": value}))
+
+    assert (refused.status, text in refused.json()["code"]) == (500, True), refused.text
+    assert "GET /head returned a response that cannot be sent: " in refused.json()["code"]
+    assert "set-cookie" not in refused.headers
+
+
+def test_a_length_may_be_of_a_body_that_is_not_sent(backend: TestBackend) -> None:
+    asked = "/head?" + urlencode({"status": 200, "name": "Content-Length", "value": "100"})
+
+    assert (backend.fetch(asked, method="HEAD").status, backend.fetch(asked).status) == (200, 500)
+    assert backend.fetch(asked.replace("200", "304")).status == 304
 
 
 def test_an_error_in_the_middle_cuts_the_response(backend: TestBackend) -> None:

@@ -87,6 +87,13 @@ async def nothing(ctx: ActionCtx, request: Request) -> str:
     return "text"
 
 
+@http.route("/head")
+async def head(ctx: ActionCtx, request: Request) -> Response:
+    """A response with the status and the header that are asked for."""
+    asked = request.query_params
+    return Response("body", int(asked["status"]), {asked["name"]: asked["value"]})
+
+
 @http.route("/fail")
 async def fail(ctx: ActionCtx, request: Request) -> Response:
     raise ValueError("the secret")
