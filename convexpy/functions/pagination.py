@@ -126,10 +126,12 @@ class PageReader:
                 break
         if last is None:  # all rows of the range
             last = until or Position(_END, b"")
+        # A hook shows nothing of a page that must be split until it is, so that is said only of what can be.
+        can_split = len(positions) > 2
         status = None
-        if is_capped:
+        if can_split and is_capped:
             status = "SplitRequired"
-        elif (
+        elif can_split and (
             len(page) > SPLIT_ITEMS
             or len(positions) > rows_max * SPLIT_SHARE
             or transaction.usage.bytes_read - bytes_before > bytes_max * SPLIT_SHARE
@@ -141,7 +143,7 @@ class PageReader:
             "page": page,
             "isDone": last.sort_key == _END,
             "continueCursor": continue_cursor,
-            "splitCursor": self._encode(positions[(len(positions) - 1) // 2]) if len(positions) > 2 else None,
+            "splitCursor": self._encode(positions[(len(positions) - 1) // 2]) if can_split else None,
             "pageStatus": status,
         }
 

@@ -94,7 +94,7 @@ def test_a_page_that_read_too_much_is_shown_in_halves(client: Driver, dev_server
     """It ends where its bound was reached; the hook waits for the halves, which have none, and goes on behind them."""
     rows = [f"{number:03d}" for number in range(0, 160, 10)]
     client.mutation("feed:add", {"channel": "capped", "bodies": rows})
-    pages = client.paginate("feed:even", {"channel": "capped"}, 5)
+    pages = client.paginate("feed:even", {"channel": "capped", "rows": 6}, 5)
 
     for shown in (rows[0:6:2], rows[0:12:2], rows[0:16:2]):
         bodies(pages, shown, "Exhausted" if shown[-1] == "140" else "CanLoadMore")
@@ -104,6 +104,18 @@ def test_a_page_that_read_too_much_is_shown_in_halves(client: Driver, dev_server
 
     client.mutation("feed:add", {"channel": "capped", "bodies": ["001", "180"]})
     bodies(pages, [*rows[::2], "180"], "Exhausted")
+
+
+def test_a_page_that_read_too_much_and_has_no_halves_is_shown_as_it_is(client: Driver) -> None:
+    """Of two rows there is nothing to split; a page that had to be would never be shown."""
+    client.mutation("feed:add", {"channel": "tight", "bodies": ["000", "020", "030", "050", "060"]})
+    pages = client.paginate("feed:even", {"channel": "tight", "rows": 2}, 5)
+
+    bodies(pages, ["000", "020"], "CanLoadMore")
+    client.load_more(pages, 5)
+    pages.until(lambda value: value["status"] == "CanLoadMore")  # two rows were read, and none of them is even
+    client.load_more(pages, 5)
+    bodies(pages, ["000", "020", "060"], "Exhausted")
 
 
 def test_random_changes_under_several_pages_end_in_the_same_list(

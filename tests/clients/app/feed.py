@@ -13,14 +13,14 @@ def page(ctx: QueryCtx, channel: str, paginationOpts: dict[str, Any]) -> dict[st
     return ctx.db.query("messages").with_index("by_body", channel=channel).paginate(paginationOpts)
 
 
-@query(args={"channel": v.string(), "paginationOpts": pagination_opts_validator})
-def even(ctx: QueryCtx, channel: str, paginationOpts: dict[str, Any]) -> dict[str, Any]:  # noqa: N803 - the hook's name
-    """Every second message, looking at no more than six for one page."""
+@query(args={"channel": v.string(), "rows": v.number(), "paginationOpts": pagination_opts_validator})
+def even(ctx: QueryCtx, channel: str, rows: float, paginationOpts: dict[str, Any]) -> dict[str, Any]:  # noqa: N803
+    """Every second message, looking at no more than so many rows for one page."""
     if paginationOpts.get("endCursor"):
         print(f"half an incomplete page of {channel}")
     messages = ctx.db.query("messages").with_index("by_body", channel=channel)
     chosen = messages.where(lambda message: int(message["body"]) % 20 == 0)
-    return chosen.paginate({**paginationOpts, "maximumRowsRead": 6})
+    return chosen.paginate({**paginationOpts, "maximumRowsRead": rows})
 
 
 @mutation(args={"channel": v.string(), "bodies": v.array(v.string())})
