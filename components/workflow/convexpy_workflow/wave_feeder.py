@@ -48,6 +48,7 @@ class WaveFeeder:
         self._run = run
         self._journal = journal
         self._commands: dict[int, StartStep] = {}  # of the steps that the wave has started
+        self._has_ended = False  # an inline step has ended or deleted the run: nothing is to be gone on with
         self.unfed: Unfed = ()  # what the handler was to have when `advance` raised
 
     def advance(
@@ -77,6 +78,8 @@ class WaveFeeder:
                 if outcome is None:
                     output.write()  # what the handler has printed so far comes before the step's own lines
                     outcome = self._run_or_schedule(self._commands[position])
+                    if self._has_ended:
+                        return
                 if outcome is not None:
                     self.unfed = [(position, outcome), *queue]
                     self._feed(engine, output, StepResolved(now_ms, position, outcome), queue)
@@ -93,6 +96,8 @@ class WaveFeeder:
         for position, known in news:
             if position in given_up:
                 continue
+            if self._has_ended:
+                return
             outcome = self._run_or_schedule(self._commands[position]) if known is None else known
             if outcome is not None:
                 self._journal.settle_step(position, outcome)
@@ -144,6 +149,9 @@ class WaveFeeder:
         outcome, lines = ran
         if not step.is_inline:
             self._journal.budget.give_back(step)
+        elif step.kind == "mutation":
+            address = {"workflowId": self._run["_id"], "epoch": self._run["epoch"]}
+            self._has_ended = not self._ctx.run_query(self._definition.component.lifecycle.is_current, address)
         self._journal.note_log(step.position, 1, lines)
         return outcome
 

@@ -65,6 +65,20 @@ def test_the_end_that_an_inline_step_has_made_is_told_once_though_the_handler_re
     assert [end["result"] for end in deployment.app_rows("ends")] == [{"kind": "canceled"}]
 
 
+def test_nothing_inline_runs_any_more_once_an_inline_step_has_ended_the_run(deployment: FlowDeployment) -> None:
+    run = deployment.start("ends_itself_beside", {"undoes": False}, notes_end=True)
+    deployment.run_all_scheduled()
+
+    assert deployment.status(run) == {"type": "canceled"}
+    assert (deployment.counter("inline beside"), deployment.counter("inline after")) == (0, 0)
+    assert [end["result"] for end in deployment.app_rows("ends")] == [{"kind": "canceled"}]
+
+
+def test_an_end_that_is_rolled_back_ends_nothing(deployment: FlowDeployment) -> None:
+    assert deployment.result("ends_itself_beside", {"undoes": True}) == "went on"
+    assert (deployment.counter("inline beside"), deployment.counter("inline after")) == (1, 1)
+
+
 def test_a_run_that_deletes_itself_in_an_inline_step_leaves_nothing(deployment: FlowDeployment) -> None:
     deployment.start("ends_itself_inline", {"deletes": True})
     deployment.run_all_scheduled()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from convexpy import MutationCtx, internal_mutation, mutation, size_of
+from convexpy import MutationCtx, QueryCtx, internal_mutation, mutation, query, size_of
 from convexpy_workflow.component.children import (
     cancel_children,
     delete_children,
@@ -59,6 +59,13 @@ def _end(ctx: MutationCtx, workflow_id: str, result: dict[str, str]) -> None:
     pending = end_run(ctx, run, result)
     cancel_children(ctx, filter(ends_with_parent, pending))
     tell_parent(ctx, run, result)
+
+
+@query
+def is_current(ctx: QueryCtx, workflowId: str, epoch: int) -> bool:  # noqa: N803
+    """Tell whether a run still is what a wave has loaded: nobody has ended or deleted it."""
+    run = find_run(ctx, workflowId)
+    return run is not None and run["epoch"] == epoch
 
 
 @mutation

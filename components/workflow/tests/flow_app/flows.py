@@ -473,6 +473,34 @@ def end_run(ctx: MutationCtx, run: str, deletes: bool) -> None:
 
 
 @workflow.define
+async def ends_itself_beside(step: Step, undoes: bool) -> str:
+    """From an inline step that stands before another one."""
+    ending = internal.flows.try_to_end_run if undoes else internal.flows.end_run
+    args = {"run": step.workflow_id} | ({} if undoes else {"deletes": False})
+    await asyncio.gather(
+        step.run_mutation(ending, args, inline=True),
+        step.run_mutation(internal.work.add, {"name": "inline beside"}, inline=True),
+    )
+    await step.run_mutation(internal.work.add, {"name": "inline after"}, inline=True)
+    return "went on"
+
+
+@internal_mutation
+def try_to_end_run(ctx: MutationCtx, run: str) -> None:
+    """What a function does that then raises has not happened."""
+    try:
+        ctx.run_mutation(internal.flows.end_run_and_raise, {"run": run})
+    except Exception:
+        print("it runs on")
+
+
+@internal_mutation
+def end_run_and_raise(ctx: MutationCtx, run: str) -> None:
+    workflow.cancel(ctx, run)
+    raise ValueError("changed its mind")
+
+
+@workflow.define
 async def ends_itself_inline(step: Step, deletes: bool) -> None:
     """From an inline step, beside steps that begin in the same wave."""
     asyncio.create_task(step.run_mutation(internal.work.add, {"name": "beside"}))  # noqa: RUF006
