@@ -134,7 +134,7 @@ def _refuse_constant(name: str) -> Any:
 def _read_integer(text: str) -> int | float:
     """As every other JSON reader has it: beyond 2**53 a float, so that functions can return what they are given."""
     value = _read_float(text)
-    return value if abs(value) > SAFE_INTEGER_MAX else int(text)
+    return value if abs(value) > SAFE_INTEGER_MAX else int(value)
 
 
 def _read_float(text: str) -> float:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
+import math
 from collections.abc import Hashable
 from hmac import compare_digest
 from typing import Any, Protocol
@@ -17,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from convexpy.errors import Unauthenticated
+from convexpy.limits import SAFE_INTEGER_MAX
 
 
 class Caller(Struct, frozen=True):
@@ -121,22 +124,42 @@ def identity_json(attributes: bytes) -> bytes:
         Unauthenticated: neither `tokenIdentifier` nor `issuer` and `subject` are given, as strings.
     """
     try:
-        identity: dict[str, Any] = msgspec.json.decode(attributes, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        read = _read_number
+        identity = json.loads(attributes.decode(), parse_int=read, parse_float=read, parse_constant=read)
+        encoded = msgspec.json.encode(_completed(identity), order="sorted")
+    except (ValueError, RecursionError):
         raise Unauthenticated("The identity to act as must be a JSON object.", "BadIdentity", 400) from None
-    token_identifier, issuer, subject = (identity.get(key) for key in ("tokenIdentifier", "issuer", "subject"))
-    if isinstance(token_identifier, str):
-        issued_by, bar, who = token_identifier.rpartition("|")
-        if bar:
-            identity.setdefault("issuer", issued_by)
-        identity.setdefault("subject", who)
-    elif isinstance(issuer, str) and isinstance(subject, str):
-        identity["tokenIdentifier"] = f"{issuer}|{subject}"
-    else:
+    return encoded
+
+
+def _completed(identity: Any) -> dict[str, Any]:
+    """Raises: ValueError: it is no object. Unauthenticated: it says of nobody who that is."""
+    if not isinstance(identity, dict):
+        raise ValueError
+    given = {name: identity.pop(name, None) for name in ("tokenIdentifier", "issuer", "subject")}
+    named = {name: value for name, value in given.items() if value is not None}  # some clients spell absent as null
+    if ("tokenIdentifier" not in named and len(named) < 2) or not all(isinstance(each, str) for each in named.values()):
         raise Unauthenticated(
-            "The identity to act as needs `tokenIdentifier`, or `issuer` and `subject`.", "BadIdentity", 400
+            "The identity to act as needs `tokenIdentifier`, or `issuer` and `subject`, and all of them are strings.",
+            "BadIdentity",
+            400,
         )
-    return msgspec.json.encode(identity, order="sorted")
+    if "tokenIdentifier" not in named:
+        named["tokenIdentifier"] = f"{named['issuer']}|{named['subject']}"
+    issuer, bar, subject = named["tokenIdentifier"].rpartition("|")
+    return {**identity, **({"issuer": issuer} if bar else {}), "subject": subject, **named}
+
+
+def _read_number(text: str) -> int | float:
+    """As in tokens: beyond 2**53 a float, so that functions can return what they are given.
+
+    Raises:
+        ValueError: it is no finite number.
+    """
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError
+    return int(value) if text.lstrip("-").isdigit() and abs(value) <= SAFE_INTEGER_MAX else value
 
 
 def _split_key(key: str) -> tuple[str, str]:

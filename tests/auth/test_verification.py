@@ -347,6 +347,18 @@ def test_claims_that_no_function_could_take_are_refused(provider: IdentityProvid
     assert error.code == "Unauthenticated"
 
 
+@pytest.mark.parametrize(("given", "shown"), [(2**53, 2**53), (2**53 + 1, 2**53), (-(2**60), -(2.0**60))])
+def test_a_number_beyond_those_of_float64_is_the_nearest_of_them(
+    provider: IdentityProvider, given: int, shown: float
+) -> None:
+    """As in any other reader of JSON; a function can return the identity then."""
+    rig = Rig([custom_of(provider)])
+
+    identity = accepted(rig, provider.token(now=rig.now, badge=given))
+
+    assert (identity["badge"], type(identity["badge"])) == (shown, type(shown))
+
+
 @pytest.mark.parametrize(
     ("providers", "is_redacted", "text"),
     [

@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp
 
 from convexpy.limits import HTTP_BODY_BYTES_MAX, QUERIES_PER_SESSION_MAX
-from convexpy.runtime.identity import AdminKeyAuthenticator
+from convexpy.runtime.identity import AdminKeyAuthenticator, identity_json
 from convexpy.runtime.timestamps import encode_ts
 from convexpy.server import ServerSettings, create_api_app, create_site_app
 from tests.patience import PATIENCE_SECONDS
@@ -116,6 +116,16 @@ def acting_as(attributes: bytes) -> str:
          400, "BadIdentity"),
         ("POST", "/api/query", {"json": QUERY, "headers": {"Authorization": acting_as(b'{"a":' * 5000)}},
          400, "BadIdentity"),
+        ("POST", "/api/query", {"json": QUERY, "headers": {"Authorization": acting_as(b'{"issuer":"i","subject":5}')}},
+         400, "BadIdentity"),
+        ("POST", "/api/query", {"json": QUERY, "headers": {"Authorization": acting_as(b'{"subject":"a","n":1e999}')}},
+         400, "BadIdentity"),
+        ("POST", "/api/query",
+         {"json": QUERY, "headers": {"Authorization": acting_as(b'{"tokenIdentifier":"a","n":"\\ud800"}')}},
+         400, "BadIdentity"),
+        ("POST", "/api/query",
+         {"json": QUERY, "headers": {"Authorization": acting_as(b'{"tokenIdentifier":"a","n":NaN}')}},
+         400, "BadIdentity"),
         ("POST", "/api/query", {"json": QUERY, "headers": {"Authorization": f"Convex {ADMIN_KEY}:?"}},
          400, "BadAdminKeyAttributes"),
         ("POST", "/api/function", {"json": QUERY}, 403, "BadDeployKey"),
@@ -136,6 +146,30 @@ def test_refusals_have_a_status_a_code_and_a_message(
 
     assert (response.status_code, response.json()["code"]) == (status, code)
     assert response.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "identity"),
+    [
+        ({"tokenIdentifier": "https://a|b|c"}, {"issuer": "https://a|b", "subject": "c"}),
+        ({"tokenIdentifier": "a", "subject": None}, {"subject": "a"}),
+        ({"issuer": "i", "subject": "s", "tokenIdentifier": None}, {"tokenIdentifier": "i|s"}),
+        ({"issuer": "i", "subject": "s", "name": "N", "roles": {"a": [1, None]}}, {"tokenIdentifier": "i|s"}),
+        ({"tokenIdentifier": "a|b", "issuer": "i"}, {"issuer": "i", "subject": "b"}),
+        (
+            {"issuer": "i", "subject": "s", "n": 2**53 + 1, "m": 2**54},
+            {"tokenIdentifier": "i|s", "n": 2**53, "m": 2.0**54},
+        ),
+    ],
+)
+def test_whom_an_admin_acts_as(attributes: dict[str, Any], identity: dict[str, Any]) -> None:
+    given = {name: value for name, value in attributes.items() if value is not None}
+    shown = json.loads(identity_json(json.dumps(attributes).encode()))
+
+    assert shown == given | identity
+    assert {name: type(value) for name, value in shown.items()} == {
+        name: type(value) for name, value in (given | identity).items()
+    }, "whole numbers are whole up to 2**53, and beyond it floats, which functions can return"
 
 
 @pytest.mark.parametrize("path", ["query", "mutation", "action", "run/db/lose", "query_at_ts", "query_batch"])
