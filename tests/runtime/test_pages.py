@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from convexpy import ConvexpyError, MutationCtx
 from convexpy.functions.pagination import PAGE_ITEMS_MAX, InvalidCursor
+from convexpy.runtime.interface import FunctionRequest, Outcome
 from convexpy.testing import TestBackend
 
 ROWS = [f"{number:02d}" for number in range(9)]
@@ -126,3 +129,101 @@ def test_a_function_has_one_paginated_query(notes: TestBackend) -> None:
 
     with pytest.raises(ConvexpyError, match="ran multiple paginated queries"):
         notes.run(read_two)
+
+
+# --- journals
+
+SCHEMA = """
+from convexpy import define_schema, define_table, v
+
+schema = define_schema({"names": define_table({"name": v.string()}).index("by_name", ["name"])})
+"""
+LIST = """
+from convexpy import mutation, query
+
+@query
+def page(ctx, options):
+    return ctx.db.query("names").with_index("by_name").order(options.pop("order")).paginate(options)
+
+@query
+def nothing(ctx):
+    return []
+
+@mutation
+def add(ctx, names):
+    for name in names:
+        ctx.db.insert("names", {"name": name})
+"""
+
+
+@pytest.fixture
+def names(write_project: Any) -> Iterator[TestBackend]:
+    """A deployment whose table `names` has "b", "d", "f" and "h"."""
+    project = write_project(schema=SCHEMA, names=LIST)
+    with TestBackend(project) as backend:
+        backend.mutation("names:add", {"names": ["b", "d", "f", "h"]})
+        yield backend
+
+
+def subscribe(backend: TestBackend, journal: str | None, *, path: str = "names:page", **options: Any) -> Outcome:
+    """A run of the query for one who holds `journal` of it."""
+    args = {"options": {"order": "asc", "cursor": None, "numItems": 2, **options}} if path == "names:page" else {}
+    encoded = json.dumps(args).encode()
+    return backend.perform("query", FunctionRequest(path=path, args=encoded, journal=journal, caller="Test"))
+
+
+def shown(outcome: Outcome) -> list[str]:
+    assert outcome.ok, outcome.error
+    return [row["name"] for row in json.loads(outcome.value)["page"]]
+
+
+@pytest.mark.parametrize(
+    ("order", "starts_after", "size", "before", "after"),
+    [
+        ("asc", 0, 2, "bd", "abcd"),
+        ("asc", 0, 9, "bdfh", "abcdefghi"),
+        ("asc", 1, 2, "df", "cdef"),
+        ("asc", 1, 9, "dfh", "cdefghi"),
+        ("desc", 0, 2, "hf", "ihgf"),
+        ("desc", 1, 2, "fd", "gfed"),
+        ("desc", 1, 9, "fdb", "gfedcba"),
+    ],
+)
+def test_a_rerun_covers_the_range_of_the_first_run(
+    names: TestBackend, order: str, starts_after: int, size: int, before: str, after: str
+) -> None:
+    """From the start or from a cursor, to the middle or to the end: only what was added inside appears."""
+    cursor = None
+    if starts_after:
+        cursor = json.loads(subscribe(names, None, order=order, numItems=starts_after).value)["continueCursor"]
+    first = subscribe(names, None, order=order, cursor=cursor, numItems=size)
+    assert shown(first) == list(before)
+
+    names.mutation("names:add", {"names": ["a", "c", "e", "g", "i"]})
+    again = subscribe(names, first.journal, order=order, cursor=cursor, numItems=size)
+
+    assert shown(again) == list(after)
+    assert again.journal == first.journal
+    assert json.loads(again.value)["continueCursor"] == json.loads(first.value)["continueCursor"]
+    assert len(shown(subscribe(names, None, order=order, cursor=cursor, numItems=size))) <= size, (
+        "anew it is a new page"
+    )
+
+
+def test_a_journal_of_another_query_is_an_invalid_cursor(names: TestBackend) -> None:
+    """Hooks know the error by its data, which production sends as well, and start at the first page."""
+    journal = subscribe(names, None).journal
+    assert journal is not None
+
+    for given, order in ((journal, "desc"), ("nonsense", "asc"), ("", "asc")):
+        refused = subscribe(names, given, order=order)
+        assert (refused.ok, refused.journal) == (False, None)
+        assert json.loads(refused.error_data or b"") == {
+            "isConvexSystemError": True,
+            "paginationError": "InvalidCursor",
+        }
+
+
+def test_a_query_without_pages_has_no_journal_and_minds_none(names: TestBackend) -> None:
+    assert subscribe(names, None, path="names:nothing").journal is None
+    assert subscribe(names, "nonsense", path="names:nothing").ok
