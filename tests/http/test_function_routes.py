@@ -14,6 +14,8 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp
 
+from convexpy.http.storage_routes import StorageRoutes
+from convexpy.http.table_routes import TableRoutes
 from convexpy.limits import HTTP_BODY_BYTES_MAX, QUERIES_PER_SESSION_MAX
 from convexpy.runtime.identity import AdminKeyAuthenticator, identity_json
 from convexpy.runtime.timestamps import encode_ts
@@ -349,9 +351,9 @@ def test_the_site_port_serves_actions_then_files_then_a_404(tmp_path: Path) -> N
 PUBLIC_ROUTES = {
     "/", "/version", "/instance_version", "/instance_name", "/echo", "/api/debug_event", "/http",
     "/api/query", "/api/mutation", "/api/action", "/api/run/{path:path}", "/api/sync", "/api/{version}/sync",
-    "/api/query_ts", "/api/query_at_ts", "/api/query_batch",
+    "/api/query_ts", "/api/query_at_ts", "/api/query_batch", "/api/storage/upload", "/api/storage/{uuid}",
 }  # fmt: skip
-ADMIN_ROUTES = {"/api/function"}
+ADMIN_ROUTES = {"/api/function", "/api/delete_tables"}
 STRANGERS = {
     "nobody": {},
     "a user": {"Authorization": "Bearer e30.e30.e30"},
@@ -362,6 +364,23 @@ STRANGERS = {
 }
 
 
+class Untouched:
+    """What keeps files and tables, and is asked for nothing."""
+
+    async def run_system(self, name: str, payload: dict[str, Any]) -> Any:
+        raise AssertionError(name)
+
+    async def delete_tables(self, component: str, names: list[str]) -> None:
+        raise AssertionError(names)
+
+
+def _whole_app(backend: FakeBackend) -> ASGIApp:
+    """The API port with the routes that `serving.server_run` adds."""
+    authenticator = AdminKeyAuthenticator(ADMIN_KEY)
+    extra = [*StorageRoutes(Untouched(), Path("files")).routes(), *TableRoutes(Untouched(), authenticator).routes()]
+    return create_api_app(backend, ServerSettings("test", authenticator, extra_routes=tuple(extra)))
+
+
 def _routes(app: Any) -> dict[str, set[str]]:
     """Path and methods of every route below all middleware."""
     while not hasattr(app, "routes"):
@@ -370,20 +389,23 @@ def _routes(app: Any) -> dict[str, set[str]]:
 
 
 def test_every_route_is_known_to_be_for_anybody_or_for_the_operator() -> None:
-    app = create_api_app(FakeBackend(), ServerSettings("test", AdminKeyAuthenticator(ADMIN_KEY)))
-
-    assert set(_routes(app)) == PUBLIC_ROUTES | ADMIN_ROUTES
+    assert set(_routes(_whole_app(FakeBackend()))) == PUBLIC_ROUTES | ADMIN_ROUTES
 
 
 @pytest.mark.parametrize("headers", STRANGERS.values(), ids=STRANGERS)
 def test_nothing_administrative_is_done_without_the_key(headers: dict[str, str]) -> None:
-    async def scenario(client: httpx2.AsyncClient, backend: FakeBackend) -> None:
-        app = create_api_app(backend, ServerSettings("test", AdminKeyAuthenticator(ADMIN_KEY)))
-        for path in ADMIN_ROUTES:
-            for method in _routes(app)[path]:
-                body = {"path": "db:read", "args": {"keys": []}}
-                answer = await client.request(method, path, json=body, headers=headers)
-                assert answer.status_code in (401, 403), (method, path, answer.text)
+    async def run() -> None:
+        backend = FakeBackend(is_automatic=True)
+        app = _whole_app(backend)
+        async with (
+            serving(app) as address,
+            httpx2.AsyncClient(base_url=f"http://{address}", timeout=PATIENCE_SECONDS) as client,
+        ):
+            for path in ADMIN_ROUTES:
+                for method in _routes(app)[path]:
+                    body = {"path": "db:read", "args": {"keys": []}, "tableNames": ["notes"]}
+                    answer = await client.request(method, path, json=body, headers=headers)
+                    assert answer.status_code in (401, 403), (method, path, answer.text)
         assert backend.calls == []
 
-    with_api(scenario)
+    asyncio.run(run())
