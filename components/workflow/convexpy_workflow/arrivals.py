@@ -11,6 +11,7 @@ from typing import Any
 
 from convexpy import UNSET, MutationCtx
 from convexpy_workflow.app_values import storable
+from convexpy_workflow.arguments import shown
 from convexpy_workflow.commands import Outcome
 from convexpy_workflow.definition import Definition
 from convexpy_workflow.errors import EventError
@@ -30,7 +31,7 @@ def sent_outcome(address: EventAddress, value: Any, error: str | None) -> dict[s
         if value is not UNSET:
             raise EventError("An event carries a value or an error, not both.")
         if not isinstance(error, str):
-            raise EventError(f"The error of an event is a text, not {error!r}.")
+            raise EventError(f"The error of an event is a text, not {shown(error)}.")
         return {"kind": "failed", "error": str(storable(error, "Event error"))}
     kept = storable(None if value is UNSET else value, "Event value")
     address.check(kept)

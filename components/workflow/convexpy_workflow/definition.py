@@ -120,4 +120,5 @@ def replayer_name(name: str) -> str:
 
 def definition_of(function: Any) -> Definition | None:
     """Find the definition that a function of the app was made from, None if it is no workflow."""
-    return getattr(getattr(function, "handler", None), "definition", None)
+    found = getattr(getattr(function, "handler", None), "definition", None)
+    return found if isinstance(found, Definition) else None  # a reference has something by any name

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from convexpy import ConvexpyError, Validator, v, validate
+from convexpy_workflow.arguments import checked_text, shown
 from convexpy_workflow.errors import EventError
 
 v_event_id = v.string()
@@ -44,9 +45,10 @@ def define_event(name: str, validator: Validator | None = None) -> Event:
         EventError: the name is empty, or the validator is none.
     """
     if not isinstance(name, str) or not name:
-        raise EventError(f"An event has a name that is not empty, not {name!r}.")
+        raise EventError(f"An event has a name that is not empty, not {shown(name)}.")
+    _check_name(name)
     if validator is not None and not isinstance(validator, Validator):
-        raise EventError(f"Event {name!r} takes a convexpy validator such as v.boolean(), not {validator!r}.")
+        raise EventError(f"Event {name!r} takes a convexpy validator such as v.boolean(), not {shown(validator)}.")
     return Event(name, validator)
 
 
@@ -68,6 +70,13 @@ class EventAddress(NamedTuple):
             self.definition.check(value)
 
 
+def _check_name(name: str) -> None:
+    try:
+        checked_text(name, "The name of an event")
+    except ValueError as error:
+        raise EventError(str(error)) from None
+
+
 def address_event(event: Event | str | None, event_id: str | None) -> EventAddress:
     """Read what an `event_or_name` argument and an `event_id` argument say together.
 
@@ -77,7 +86,11 @@ def address_event(event: Event | str | None, event_id: str | None) -> EventAddre
     definition = event if isinstance(event, Event) else None
     name = event.name if isinstance(event, Event) else event
     if name is not None and (not isinstance(name, str) or not name):
-        raise EventError(f"An event is a name or what define_event made, not {event!r}.")
+        raise EventError(f"An event is a name or what define_event made, not {shown(event)}.")
+    if name is not None:
+        _check_name(name)
+    if event_id is not None and not isinstance(event_id, str):
+        raise EventError(f"event_id is the text that create_event(…) returned, not {shown(event_id)}.")
     if name is None and event_id is None:
         raise EventError("Name is required if eventId is not specified")
     return EventAddress(name, event_id, definition)

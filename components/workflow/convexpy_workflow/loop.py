@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import heapq
+import math
 import sys
 from asyncio import tasks as asyncio_tasks
 from collections import deque
@@ -223,6 +224,11 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     def call_at(
         self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
+        if not math.isfinite(when):
+            raise ValueError(
+                f"A timer of a workflow is due in a finite time, not in {when - self.time()} seconds. To wait without "
+                f"an end, wait for an event: step.await_event(…)."
+            )
         timer = WorkflowTimer(self._timers_made, when, callback, args, self, context)
         self._timers_made += 1
         self._timers[timer.number] = timer

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, Literal, TypeAlias, get_args, overload
 
 from convexpy import (
     UNSET,
@@ -12,16 +13,28 @@ from convexpy import (
     function_name,
     internal_action,
 )
-from convexpy_workflow.app_values import step_name
+from convexpy_workflow.arguments import (
+    checked_choice,
+    checked_component,
+    checked_flag,
+    checked_object,
+    checked_page,
+    checked_text,
+    checked_whole,
+    shown,
+)
 from convexpy_workflow.arrivals import sent_outcome
 from convexpy_workflow.definition import Definition, Handler, OnMismatch, definition_of, replayer_name
 from convexpy_workflow.errors import WorkflowError
 from convexpy_workflow.events import Event, address_event
 from convexpy_workflow.parallelism import StepQueue, checked_parallelism
-from convexpy_workflow.retries import Retry
+from convexpy_workflow.retries import Retry, checked_policy
+from convexpy_workflow.run_arguments import checked_run, checked_step
 from convexpy_workflow.workflow_mutation import make_mutation, make_replayer
 
 Order: TypeAlias = Literal["asc", "desc"]
+VERSION_MAX = 2**53  # a number of the run's row
+PAGE_ITEMS_MAX = 1_000
 
 
 class WorkflowManager:
@@ -39,7 +52,7 @@ class WorkflowManager:
             force by the next step, if it is not what the code said before. None: no bound of this manager's.
 
     Raises:
-        ValueError: `max_parallelism` is out of range.
+        TypeError, ValueError: an argument that is none of these; the text says which, and what it takes.
     """
 
     def __init__(
@@ -51,9 +64,9 @@ class WorkflowManager:
         queue: str | None = None,
         max_parallelism: int | None = None,
     ) -> None:
-        self._component = component
-        self._default_retry = default_retry or Retry()
-        self._retry_actions_by_default = retry_actions_by_default
+        self._component = checked_component(component, "WorkflowManager")
+        self._default_retry = checked_policy(default_retry, "default_retry") or Retry()
+        self._retry_actions_by_default = checked_flag(retry_actions_by_default, "retry_actions_by_default")
         self._steps = StepQueue.chosen(queue, max_parallelism, repr(component))
 
     @overload
@@ -102,9 +115,22 @@ class WorkflowManager:
 
         Returns:
             the app's function, to be passed to `start`.
+
+        Raises:
+            TypeError, ValueError: the handler is no `async def`, or an argument is none of these.
         """
+        checked_choice(on_mismatch, "on_mismatch", get_args(OnMismatch))
+        checked_choice(on_unawaited, "on_unawaited", ("cancel", "wait"))
+        checked_whole(version, "version", 1, VERSION_MAX)
+        checked_policy(default_retry, "default_retry")
+        if retry_actions_by_default is not None:
+            checked_flag(retry_actions_by_default, "retry_actions_by_default")
+        if max_parallelism is not None:
+            checked_parallelism(max_parallelism)
 
         def decorate(handler: Handler) -> Any:
+            if not inspect.iscoroutinefunction(handler):
+                raise TypeError(f"A workflow is an `async def` function (step, …arguments), not {shown(handler)}.")
             # The platform's own decorator checks the signature and binds arguments; the object is never registered.
             contract = internal_action(args=args, returns=returns)(handler)
             definition = Definition(
@@ -139,13 +165,16 @@ class WorkflowManager:
         """
         definition = definition_of(workflow)
         if definition is None:
-            raise WorkflowError(f"{workflow!r} is no workflow. Pass what @workflow.define gave.")
+            raise WorkflowError(f"{shown(workflow)} is no workflow. Pass what @workflow.define gave.")
+        checked_whole(version, "version", 1, VERSION_MAX)
         if not version < definition.version:
             raise WorkflowError(
                 f"Version {version} is not older than that of {definition.handler.__name__}, {definition.version}."
             )
 
         def decorate(handler: Handler) -> Handler:
+            if not inspect.iscoroutinefunction(handler):
+                raise TypeError(f"A workflow is an `async def` function (step, …arguments), not {shown(handler)}.")
             definition.old_versions[version] = (handler, internal_action(handler))
             return handler
 
@@ -171,9 +200,12 @@ class WorkflowManager:
 
         Returns:
             the run's id, a string.
+
+        Raises:
+            TypeError: `args` are no dict, or `start_async` is not True or False.
         """
-        shape: dict[str, Any] = {"args": args or {}}
-        if start_async:
+        shape: dict[str, Any] = {"args": dict(checked_object({} if args is None else args, "args"))}
+        if checked_flag(start_async, "start_async"):
             shape["startAsync"] = True
         if on_complete is not None:
             shape |= {"onComplete": create_function_handle(on_complete), "context": context}
@@ -193,7 +225,7 @@ class WorkflowManager:
         Raises:
             WorkflowNotFound, InvalidWorkflowId
         """
-        return ctx.run_query(self._component.runs.status, {"workflowId": workflow_id})
+        return ctx.run_query(self._component.runs.status, {"workflowId": checked_run(workflow_id)})
 
     def update_config(self, ctx: MutationCtx, *, max_parallelism: int, workflow: Any = None) -> None:
         """Change how many steps run at once, from this commit on: those that run go on, more begin at once.
@@ -209,7 +241,7 @@ class WorkflowManager:
         """
         definition = definition_of(workflow)
         if workflow is not None and definition is None:
-            raise ValueError(f"{workflow!r} is not what a manager's define(…) has made.")
+            raise ValueError(f"{shown(workflow)} is not what a manager's define(…) has made.")
         steps = self._steps if definition is None else definition.steps
         if steps.name is None:
             raise ValueError("These steps run in no queue: give their manager, or the workflow, max_parallelism=.")
@@ -221,7 +253,7 @@ class WorkflowManager:
         Raises:
             WorkflowNotFound, WorkflowNotRunning, InvalidWorkflowId
         """
-        return ctx.run_mutation(self._component.lifecycle.cancel, {"workflowId": workflow_id})
+        return ctx.run_mutation(self._component.lifecycle.cancel, {"workflowId": checked_run(workflow_id)})
 
     def fail(self, ctx: Any, workflow_id: str, error: str) -> Any:
         """End a run at once as failed, a stuck one for example; otherwise as `cancel`.
@@ -231,8 +263,10 @@ class WorkflowManager:
 
         Raises:
             WorkflowNotFound, WorkflowNotRunning, InvalidWorkflowId
+            TypeError, ValueError: no text, or an empty one.
         """
-        return ctx.run_mutation(self._component.lifecycle.fail, {"workflowId": workflow_id, "error": error})
+        args = {"workflowId": checked_run(workflow_id), "error": checked_text(error, "error", chars_max=None)}
+        return ctx.run_mutation(self._component.lifecycle.fail, args)
 
     def restart(
         self, ctx: Any, workflow_id: str, *, from_: int | str | Any | None = None, start_async: bool = False
@@ -249,11 +283,12 @@ class WorkflowManager:
             WorkflowNotFound, InvalidWorkflowId
             WorkflowStillRunning: cancel it first.
             StepNotFound: a negative number, or a name or function that no step has.
+            TypeError, ValueError: `from_` is nothing of the kind, or `start_async` is not True or False.
         """
-        args: dict[str, Any] = {"workflowId": workflow_id, "startAsync": start_async}
+        is_async = checked_flag(start_async, "start_async")
+        args: dict[str, Any] = {"workflowId": checked_run(workflow_id), "startAsync": is_async}
         if from_ is not None:
-            is_plain = isinstance(from_, (int, float, str)) and not isinstance(from_, bool)
-            args["fromStep"] = from_ if is_plain else step_name(from_)
+            args["fromStep"] = checked_step(from_)
         return ctx.run_mutation(self._component.restarts.restart, args)
 
     def resume(self, ctx: Any, workflow_id: str) -> Any:
@@ -262,7 +297,7 @@ class WorkflowManager:
         Raises:
             WorkflowNotFound, WorkflowNotRunning, InvalidWorkflowId
         """
-        return ctx.run_mutation(self._component.lifecycle.resume, {"workflowId": workflow_id})
+        return ctx.run_mutation(self._component.lifecycle.resume, {"workflowId": checked_run(workflow_id)})
 
     def cleanup(self, ctx: Any, workflow_id: str, *, force: bool = False) -> Any:
         """Delete a finished run and its journal.
@@ -273,7 +308,8 @@ class WorkflowManager:
         Returns:
             False if there is no such run, or if it still runs and `force` is not given.
         """
-        return ctx.run_mutation(self._component.lifecycle.cleanup, {"workflowId": workflow_id, "force": force})
+        args = {"workflowId": checked_run(workflow_id), "force": checked_flag(force, "force")}
+        return ctx.run_mutation(self._component.lifecycle.cleanup, args)
 
     def create_event(self, ctx: Any, event: Event | str, workflow_id: str) -> Any:
         """Create an event of a run before anybody sends or awaits it, so that both can name it by its id.
@@ -285,7 +321,7 @@ class WorkflowManager:
             WorkflowNotFound, WorkflowNotRunning, InvalidWorkflowId
         """
         address = address_event(event, None)
-        args = {"name": address.name, "workflowId": workflow_id}
+        args = {"name": address.name, "workflowId": checked_run(workflow_id)}
         return ctx.run_mutation(self._component.events.create_event, args)
 
     def send_event(
@@ -319,18 +355,18 @@ class WorkflowManager:
         address = address_event(event, event_id)
         args = address.to_args() | {"outcome": sent_outcome(address, value, error)}
         if workflow_id is not None:
-            args["workflowId"] = workflow_id
+            args["workflowId"] = checked_run(workflow_id)
         return ctx.run_mutation(self._component.events.send, args)
 
     def list(self, ctx: Any, *, order: Order = "asc", pagination_opts: dict[str, Any] | None = None) -> Any:
         """List runs by creation: a page with the wire's names, 100 runs unless `pagination_opts` says otherwise."""
-        return ctx.run_query(self._component.runs.list_runs, {"order": order, "paginationOpts": pagination_opts})
+        return ctx.run_query(self._component.runs.list_runs, _list_args(order, pagination_opts))
 
     def list_by_name(
         self, ctx: Any, workflow: Any, *, order: Order = "asc", pagination_opts: dict[str, Any] | None = None
     ) -> Any:
         """List the runs of one workflow, given by its function or by the path "module:name"."""
-        args = {"name": function_name(workflow), "order": order, "paginationOpts": pagination_opts}
+        args = {"name": function_name(workflow), **_list_args(order, pagination_opts)}
         return ctx.run_query(self._component.runs.list_runs, args)
 
     def list_steps(
@@ -341,7 +377,7 @@ class WorkflowManager:
         Raises:
             WorkflowNotFound, InvalidWorkflowId
         """
-        args = {"workflowId": workflow_id, "order": order, "paginationOpts": pagination_opts}
+        args = {"workflowId": checked_run(workflow_id), **_list_args(order, pagination_opts)}
         return ctx.run_query(self._component.runs.list_steps, args)
 
     def list_logs(self, ctx: Any, workflow_id: str, *, pagination_opts: dict[str, Any] | None = None) -> Any:
@@ -355,5 +391,10 @@ class WorkflowManager:
         Raises:
             WorkflowNotFound, InvalidWorkflowId
         """
-        args = {"workflowId": workflow_id, "paginationOpts": pagination_opts}
+        args = {"workflowId": checked_run(workflow_id), "paginationOpts": checked_page(pagination_opts, PAGE_ITEMS_MAX)}
         return ctx.run_query(self._component.logs.list_logs, args)
+
+
+def _list_args(order: Order, pagination_opts: dict[str, Any] | None) -> dict[str, Any]:
+    checked_choice(order, "order", get_args(Order))
+    return {"order": order, "paginationOpts": checked_page(pagination_opts, PAGE_ITEMS_MAX)}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from convexpy import MutationCtx
+from convexpy_workflow.arguments import checked_text, checked_whole, shown
 
 PARALLELISM_MAX = 1000  # the scheduler itself runs 64 mutations and 256 actions at once
 
@@ -17,10 +18,11 @@ def checked_parallelism(limit: Any) -> int:
     Raises:
         ValueError: no whole number, negative, or above `PARALLELISM_MAX`.
     """
-    is_whole = isinstance(limit, int | float) and not isinstance(limit, bool) and limit == int(limit)
-    if not is_whole or not 0 <= limit <= PARALLELISM_MAX:
-        raise ValueError(f"max_parallelism is a whole number from 0 (paused) to {PARALLELISM_MAX}, not {limit!r}.")
-    return int(limit)
+    try:
+        return checked_whole(limit, "max_parallelism", 0, PARALLELISM_MAX)
+    except ValueError:
+        text = f"max_parallelism is a whole number from 0 (paused) to {PARALLELISM_MAX}, not {shown(limit)}."
+        raise ValueError(text) from None
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,13 @@ class StepQueue:
 
     @classmethod
     def chosen(cls, queue: str | None, max_parallelism: int | None, default_name: str) -> StepQueue:
-        """Give the queue of a manager."""
+        """Give the queue of a manager.
+
+        Raises:
+            TypeError, ValueError: no name, or no number that a queue can have.
+        """
+        if queue is not None:
+            checked_text(queue, "queue")
         if max_parallelism is None:
             return cls(queue)
         return cls(default_name if queue is None else queue, checked_parallelism(max_parallelism))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from convexpy_workflow.arguments import checked_whole, shown
+
 DURATION_MS_MAX = 2**53  # the journal keeps it as a number, and beyond this float64 has gaps
+ATTEMPTS_MAX = 1_000_000
+BASE_MAX = 1_000
 BACK_OFF_MS_MAX = 365 * 86_400_000  # a year: waits that double come to it after some thirty; the scheduler takes five
 
 
@@ -22,14 +25,14 @@ def to_milliseconds(duration: timedelta | float, what: str = "duration") -> int:
     if isinstance(duration, timedelta):
         seconds = duration.total_seconds()
     elif isinstance(duration, (int, float)) and not isinstance(duration, bool):
-        seconds = float(duration)
+        seconds = duration
     else:
-        raise TypeError(f"{what} must be a timedelta or a number of seconds, not {duration!r}.")
-    if not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f"{what} must be finite and not negative, not {duration!r}.")
-    if (milliseconds := round(seconds * 1000)) > DURATION_MS_MAX:
-        raise ValueError(f"{what} must be at most {DURATION_MS_MAX // 1000} seconds, not {duration!r}.")
-    return milliseconds
+        raise TypeError(f"{what} must be a timedelta or a number of seconds, not {shown(duration)}.")
+    if not 0 <= seconds < math.inf:  # NaN is neither
+        raise ValueError(f"{what} must be finite and not negative, not {shown(duration)}.")
+    if seconds > DURATION_MS_MAX // 1000:
+        raise ValueError(f"{what} must be at most {DURATION_MS_MAX // 1000} seconds, not {shown(duration)}.")
+    return round(seconds * 1000)
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Retry:
         base: each further wait is this many times longer.
 
     Raises:
-        ValueError: attempts below 1, or a base below 1.
+        TypeError, ValueError: attempts or a base below 1, what is no number of the kind, or more than a policy can say.
     """
 
     attempts: int = 5
@@ -50,10 +53,13 @@ class Retry:
     base: float = 2.0
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise ValueError(f"Retry(attempts={self.attempts}): at least one attempt is needed.")
-        if not math.isfinite(self.base) or self.base < 1:
-            raise ValueError(f"Retry(base={self.base}): a base below 1 would make each wait shorter.")
+        checked_whole(self.attempts, "Retry(attempts=…)", 1, ATTEMPTS_MAX)
+        is_number = isinstance(self.base, int | float) and not isinstance(self.base, bool)
+        if not is_number or not 1 <= self.base <= BASE_MAX:
+            raise ValueError(
+                f"Retry(base=…) is a number from 1 (each wait as long as the first) to {BASE_MAX}, not "
+                f"{shown(self.base)}."
+            )
         to_milliseconds(self.initial, "Retry(initial=…)")
 
     def delay_ms(self, failures: int, uniform: float) -> int:
@@ -67,15 +73,16 @@ class Retry:
         Returns:
             milliseconds: `initial × base^(failures − 1) × (0.5 + uniform)`, at most `BACK_OFF_MS_MAX`.
         """
+        initial_ms = to_milliseconds(self.initial)
         try:
-            growth = self.base ** (failures - 1)
+            middle_ms = min(initial_ms * float(self.base) ** (failures - 1), BACK_OFF_MS_MAX)
         except OverflowError:
-            growth = sys.float_info.max
-        return round(min(to_milliseconds(self.initial) * growth * (0.5 + uniform), BACK_OFF_MS_MAX))
+            middle_ms = BACK_OFF_MS_MAX if initial_ms else 0
+        return min(round(middle_ms * (0.5 + uniform)), BACK_OFF_MS_MAX)
 
     def to_fields(self) -> dict[str, Any]:
         """Give the policy as a value that a document can hold."""
-        return {"maxAttempts": self.attempts, "initialBackoffMs": to_milliseconds(self.initial), "base": self.base}
+        return {"maxAttempts": int(self.attempts), "initialBackoffMs": to_milliseconds(self.initial), "base": self.base}
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> Retry:
@@ -94,9 +101,34 @@ def choose_retry(choice: bool | Retry | None, default: Retry, is_default_on: boo
         choice: True the default policy, False none, a policy itself, None whatever the manager was told.
         default: the manager's policy.
         is_default_on: whether the manager retries actions that say nothing.
+
+    Raises:
+        TypeError: the choice is none of these.
     """
     if isinstance(choice, Retry):
         return choice
     if choice is None:
         choice = is_default_on
-    return default if choice else None
+    return default if checked_choice_of_retry(choice) else None
+
+
+def checked_choice_of_retry(choice: Any) -> bool | Retry:
+    """True, False or a policy.
+
+    Raises:
+        TypeError: the text says what it takes.
+    """
+    if isinstance(choice, bool | Retry):
+        return choice
+    raise TypeError(f"retry is True, False or a policy such as Retry(attempts=3), not {shown(choice)}.")
+
+
+def checked_policy(policy: Retry | None, what: str) -> Retry | None:
+    """A policy, or None.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if policy is None or isinstance(policy, Retry):
+        return policy
+    raise TypeError(f"{what} is a policy such as Retry(attempts=3), not {shown(policy)}.")

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
+from convexpy_workflow.arguments import checked_aware, checked_flag, checked_object, checked_text, shown
 from convexpy_workflow.commands import StartStep, StepKind
 from convexpy_workflow.engine import Engine
 from convexpy_workflow.events import Event, address_event
-from convexpy_workflow.retries import Retry, choose_retry, to_milliseconds
+from convexpy_workflow.retries import Retry, checked_choice_of_retry, choose_retry, to_milliseconds
 
 
 class StepHost(Protocol):
@@ -88,11 +89,13 @@ class Step:
             name: of the change, never used for another one in this workflow.
         """
         self._engine.check_inside()
+        checked_text(name, "The name of a patch")
         return self._engine.patches.ask(name, self._engine.resolutions_fed)
 
     def deprecate_patch(self, name: str) -> None:
         """Stand where `patched` stood, now that only the new branch is left: runs are still marked with the change."""
         self._engine.check_inside()
+        checked_text(name, "The name of a patch")
         self._engine.patches.take(name, self._engine.resolutions_fed)
 
     def now(self) -> datetime:
@@ -110,6 +113,10 @@ class Step:
             unstable_args: do not compare arguments with the journal.
             retry: policy for actions that say nothing themselves.
         """
+        if unstable_args is not None:
+            checked_flag(unstable_args, "unstable_args")
+        if retry is not None:
+            checked_choice_of_retry(retry)
         derived = Step.__new__(Step)
         derived.__dict__.update(self.__dict__)
         if unstable_args is not None:
@@ -224,7 +231,7 @@ class Step:
         Other arguments: as `run_mutation`.
         """
         if on_parent_cancel not in ("cancel", "abandon"):
-            raise ValueError(f'on_parent_cancel is "cancel" or "abandon", not {on_parent_cancel!r}.')
+            raise ValueError(f'on_parent_cancel is "cancel" or "abandon", not {shown(on_parent_cancel)}.')
         return await self._run(
             *("workflow", workflow, args, name, False, unstable_args, run_after, run_at, None),
             on_parent_cancel=None if on_parent_cancel == "cancel" else on_parent_cancel,
@@ -237,6 +244,7 @@ class Step:
             duration: `timedelta` or seconds.
         """
         duration_ms = to_milliseconds(duration, "The duration of step.sleep")
+        checked_text(name, "name")
         await self._engine.run_step(
             lambda position: StartStep(
                 position, "sleep", name, None, {}, is_named=name != "sleep", duration_ms=duration_ms
@@ -245,12 +253,10 @@ class Step:
 
     async def sleep_until(self, instant: datetime, *, name: str = "sleep") -> None:
         """Wait until an instant (aware); one that has passed is no wait, but still a step."""
-        await self.sleep(self._delay_until(instant) / 1000, name=name)
+        await self.sleep(self._delay_until(instant, "The instant of step.sleep_until") / 1000, name=name)
 
-    def _delay_until(self, instant: datetime) -> int:
-        if instant.tzinfo is None:
-            raise ValueError(f"{instant!r} has no time zone. Give it one: datetime(…, tzinfo=UTC).")
-        return max(0, round(instant.timestamp() * 1000) - self._engine.now_ms)
+    def _delay_until(self, instant: datetime, what: str) -> int:
+        return max(0, round(checked_aware(instant, what).timestamp() * 1000) - self._engine.now_ms)
 
     async def await_event(
         self, event: Event | str | None = None, *, event_id: str | None = None, name: str | None = None
@@ -273,6 +279,8 @@ class Step:
         """
         self._engine.check_inside()
         address = address_event(event, event_id)
+        if name is not None:
+            checked_text(name, "name")
         value = await self._engine.run_step(
             lambda position: StartStep(
                 position,
@@ -304,6 +312,11 @@ class Step:
         self._engine.check_inside()
         if run_after is not None and run_at is not None:
             raise ValueError("run_after and run_at exclude each other.")
+        if name is not None:
+            checked_text(name, "name")
+        checked_flag(is_inline, "inline")
+        if unstable_args is not None:
+            checked_flag(unstable_args, "unstable_args")
         if is_inline and (run_after is not None or run_at is not None):
             raise ValueError("Cannot combine `inline` with `run_at` or `run_after`.")
         if transaction_limits is not None and not is_inline:
@@ -312,9 +325,9 @@ class Step:
         if run_after is not None:
             delay_ms = to_milliseconds(run_after, "run_after")
         elif run_at is not None:
-            delay_ms = self._delay_until(run_at)
+            delay_ms = self._delay_until(run_at, "run_at")
         path = self._host.function_name(function)
-        copied = self._host.copy_args(args or {})
+        copied = self._host.copy_args({} if args is None else checked_object(args, "args"))
 
         def make(position: int) -> StartStep:
             return StartStep(

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 from convexpy import Function, Validator, create_function_handle, function_name, internal_mutation, v
+from convexpy_workflow.arguments import (
+    checked_choice,
+    checked_component,
+    checked_flag,
+    checked_instant,
+    checked_object,
+    checked_text,
+    checked_whole,
+    shown,
+)
 from convexpy_workflow.parallelism import checked_parallelism
-from convexpy_workflow.retries import Retry, choose_retry, to_milliseconds
+from convexpy_workflow.retries import Retry, checked_policy, choose_retry, to_milliseconds
 
 Kind = Literal["query", "mutation", "action"]
 ResultKind = Literal["success", "failed", "canceled"]
+ITEMS_PER_BATCH_MAX = 1_000  # a mutation may schedule so many functions
+LIMIT_MAX = 2**53
 
 v_work_id: Validator = v.string()
 v_result: Validator = v.union(
@@ -65,7 +77,7 @@ class Workpool:
         retry_actions_by_default: whether actions that say nothing are tried again.
 
     Raises:
-        ValueError: `max_parallelism` is out of range.
+        TypeError, ValueError: an argument that is none of these; the text says which, and what it takes.
     """
 
     def __init__(
@@ -76,10 +88,10 @@ class Workpool:
         default_retry: Retry | None = None,
         retry_actions_by_default: bool = False,
     ) -> None:
-        self._component = component
+        self._component = checked_component(component, "Workpool")
         self._max_parallelism = None if max_parallelism is None else checked_parallelism(max_parallelism)
-        self._default_retry = default_retry or Retry()
-        self._retry_actions_by_default = retry_actions_by_default
+        self._default_retry = checked_policy(default_retry, "default_retry") or Retry()
+        self._retry_actions_by_default = checked_flag(retry_actions_by_default, "retry_actions_by_default")
 
     # --- enqueueing
 
@@ -98,19 +110,21 @@ class Workpool:
             retry: True the pool's policy, False none, a policy itself; what the pool was told if left out. An attempt
                 whose worker or server died counts as failed.
         """
-        return self._enqueue(ctx, "action", function, [args or {}], retry, options, is_batch=False)
+        return self._enqueue(ctx, "action", function, [{} if args is None else args], retry, options, is_batch=False)
 
     def enqueue_mutation(
         self, ctx: Any, function: Any, args: dict[str, Any] | None = None, **options: Unpack[Options]
     ) -> Any:
         """Enqueue a mutation, whose effect is there exactly once; returns the item's id."""
-        return self._enqueue(ctx, "mutation", function, [args or {}], False, options, is_batch=False)
+        batch = [{} if args is None else args]
+        return self._enqueue(ctx, "mutation", function, batch, False, options, is_batch=False)
 
     def enqueue_query(
         self, ctx: Any, function: Any, args: dict[str, Any] | None = None, **options: Unpack[Options]
     ) -> Any:
         """Enqueue a query, for the sake of its result; returns the item's id."""
-        return self._enqueue(ctx, "query", function, [args or {}], False, options, is_batch=False)
+        batch = [{} if args is None else args]
+        return self._enqueue(ctx, "query", function, batch, False, options, is_batch=False)
 
     def enqueue_action_batch(
         self,
@@ -151,8 +165,14 @@ class Workpool:
             raise ValueError(f"{function.path} is a {function.kind}: use enqueue_{function.kind}(…).")
         if unknown := options.keys() - Options.__annotations__.keys():
             raise TypeError(f"enqueue_{kind}(…) has no option {sorted(unknown)[0]!r}.")
+        if not isinstance(batch, list | tuple):
+            raise TypeError(f"args of a batch are a list of dicts, one an item, not {shown(batch)}.")
+        if len(batch) > ITEMS_PER_BATCH_MAX:
+            raise ValueError(f"{len(batch)} items are too many for one transaction, which takes {ITEMS_PER_BATCH_MAX}.")
+        each_args = [dict(checked_object(args, "args")) for args in batch]
+        name = options.get("name")
         item: dict[str, Any] = {
-            "name": options.get("name") or function_name(function),
+            "name": function_name(function) if name is None else checked_text(name, "name"),
             "kind": kind,
             "function": create_function_handle(function),
         }
@@ -161,12 +181,12 @@ class Workpool:
             item["retry"] = policy.to_fields()
         if options.get("on_complete") is not None:
             item["on_complete"] = create_function_handle(options["on_complete"])
-            item["exclude"] = list(options.get("on_complete_exclude_kinds", ()))
+            item["exclude"] = _checked_kinds(options.get("on_complete_exclude_kinds", ()))
         if "context" in options:
             item["context"] = options["context"]
         if (due := _due(options)) is not None:
             item |= due
-        asked: dict[str, Any] = {"items": [{**item, "args": args} for args in batch]}
+        asked: dict[str, Any] = {"items": [{**item, "args": args} for args in each_args]}
         if self._max_parallelism is not None:
             asked["maxParallelism"] = self._max_parallelism
         if not is_batch:
@@ -183,18 +203,20 @@ class Workpool:
             seen running: it is pending until it has taken effect. An unknown id is finished too. An item whose work is
             done and whose `on_complete` fails has `"trouble": {"error": text, "attempts": n, "nextAt": ms}` as well.
         """
-        return ctx.run_query(self._component.work.status_of_one, {"workId": work_id})
+        return ctx.run_query(self._component.work.status_of_one, {"workId": _checked_item(work_id)})
 
     def status_batch(self, ctx: Any, work_ids: Sequence[str]) -> Any:
         """The same for up to 1,000 items, in their order."""
-        return ctx.run_query(self._component.work.status, {"workIds": list(work_ids)})
+        if not isinstance(work_ids, list | tuple):
+            raise TypeError(f"status_batch(…) takes a list of ids, not {shown(work_ids)}.")
+        return ctx.run_query(self._component.work.status, {"workIds": [_checked_item(item) for item in work_ids]})
 
     def cancel(self, ctx: Any, work_id: str) -> Any:
         """Cancel an item: one that has not begun never will, one that runs goes on to its end but is not tried again.
 
         `on_complete` hears `canceled`, unless the running one succeeds. A finished or unknown item stays as it is.
         """
-        return ctx.run_mutation(self._component.work.cancel, {"workId": work_id})
+        return ctx.run_mutation(self._component.work.cancel, {"workId": _checked_item(work_id)})
 
     def cancel_all(self, ctx: Any, *, before: float | datetime | None = None, limit: int | None = None) -> Any:
         """Cancel items, oldest first, a hundred a commit.
@@ -202,12 +224,15 @@ class Workpool:
         Args:
             before: only those enqueued before this instant, an aware `datetime` or epoch seconds; all if left out.
             limit: at most so many.
+
+        Raises:
+            TypeError, ValueError: no instant, or no whole number from 0.
         """
         asked: dict[str, Any] = {}
         if before is not None:
-            asked["before_ms"] = _instant_ms(before, "before")
+            asked["before_ms"] = checked_instant(before, "before") * 1000
         if limit is not None:
-            asked["limit"] = limit
+            asked["limit"] = checked_whole(limit, "limit", 0, LIMIT_MAX)
         return ctx.run_mutation(self._component.work.cancel_all, asked)
 
     def update_config(self, ctx: Any, *, max_parallelism: int) -> Any:
@@ -225,7 +250,21 @@ class Workpool:
         Args:
             context: validator of what `context=` says.
         """
+        if context is not None and not isinstance(context, Validator):
+            raise TypeError(f"on_complete(context=…) takes a validator such as v.string(), not {shown(context)}.")
         return internal_mutation(args=v_on_complete_args(context))
+
+
+def _checked_item(work_id: Any) -> str:
+    if isinstance(work_id, str):
+        return work_id
+    raise TypeError(f"An item is named by the text that enqueue_…(…) returned, not by {shown(work_id)}.")
+
+
+def _checked_kinds(kinds: Any) -> list[str]:
+    if isinstance(kinds, str) or not isinstance(kinds, Collection):
+        raise TypeError(f"on_complete_exclude_kinds are a list of kinds of results, not {shown(kinds)}.")
+    return [checked_choice(kind, "Each of on_complete_exclude_kinds", get_args(ResultKind)) for kind in kinds]
 
 
 def _due(options: Options) -> dict[str, Any] | None:
@@ -235,15 +274,5 @@ def _due(options: Options) -> dict[str, Any] | None:
     if after is not None:
         return {"after_ms": to_milliseconds(after, "run_after")}
     if at is not None:
-        return {"due_ms": _instant_ms(at, "run_at")}
+        return {"due_ms": checked_instant(at, "run_at") * 1000}
     return None
-
-
-def _instant_ms(when: float | datetime, what: str) -> float:
-    if isinstance(when, datetime):
-        if when.tzinfo is None:
-            raise ValueError(f"{what} needs an aware datetime: add tzinfo, for example datetime.now(UTC).")
-        return when.timestamp() * 1000
-    if isinstance(when, bool) or not isinstance(when, int | float):
-        raise TypeError(f"{what} takes an aware datetime or epoch seconds, not {when!r}.")
-    return float(when) * 1000

@@ -152,7 +152,7 @@ def test_an_item_waits_for_its_time(pool: Pool) -> None:
     [
         ({"run_after": 1, "run_at": 1}, "run_after and run_at exclude each other"),
         ({"run_after": -1}, "run_after must be finite and not negative"),
-        ({"run_at": "tomorrow"}, "run_at takes an aware datetime or epoch seconds"),
+        ({"run_at": "tomorrow"}, "run_at is an aware datetime or epoch seconds"),
     ],
 )
 def test_nonsense_is_refused(pool: Pool, options: dict[str, Any], error: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from convexpy import QueryCtx, query, size_of
+from convexpy_workflow.arguments import bad_cursor
 from convexpy_workflow.component.large_values import get_value
 from convexpy_workflow.component.log_rows import Fields, handler_line, lines_of_row
 from convexpy_workflow.component.rows import get_run
@@ -35,13 +36,16 @@ def list_logs(ctx: QueryCtx, workflowId: str, paginationOpts: Any = None) -> Fie
     wanted = max(1, min(int(options.get("numItems", PAGE_LINES_DEFAULT)), PAGE_LINES_MAX))
     given = options.get("cursor")
     lines: list[Fields] = []
-    if given is None:
+    if not given:
         after = (_BEFORE_ALL, _BEFORE_ALL)
         at = run.get("started_ms", run["now_ms"])
         lines += [handler_line(text, at) for text in get_value(ctx, run, "handler_log") or []]
     else:
         logged, _, position = given.partition(":")
-        after = (int(logged), int(position))
+        try:
+            after = (int(logged), int(position))
+        except ValueError:
+            raise bad_cursor(given) from None
     cursor, is_done, size = given or f"{_BEFORE_ALL}:{_BEFORE_ALL}", True, 0
     for place, row in _rows_after(ctx, run["_id"], after):
         if len(lines) >= wanted or size >= PAGE_BYTES_MAX:

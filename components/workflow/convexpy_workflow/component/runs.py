@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from convexpy import QueryCtx, query, size_of
+from convexpy_workflow.arguments import bad_cursor
 from convexpy_workflow.component.children import find_child
 from convexpy_workflow.component.large_values import get_value
 from convexpy_workflow.component.log_rows import lines_of_step
@@ -104,12 +105,18 @@ def list_steps(
     """
     run = get_run(ctx, workflowId)
     cursor = None if paginationOpts is None else paginationOpts.get("cursor")
+    position = None
+    if cursor:
+        try:
+            position = float(int(cursor))
+        except (ValueError, OverflowError):
+            raise bad_cursor(cursor) from None
 
     def bound(q: Any) -> Any:
         q = q.eq("workflow", run["_id"])
-        if cursor is None:
+        if position is None:
             return q
-        return q.gt("position", int(cursor)) if order == "asc" else q.lt("position", int(cursor))
+        return q.gt("position", position) if order == "asc" else q.lt("position", position)
 
     count = _page_items(paginationOpts)
     rows = ctx.db.query("steps").with_index("by_position", bound).order(order).take(count + 1)
@@ -194,10 +201,13 @@ def _page_items(options: dict[str, Any] | None) -> int:
 
 def _after(options: dict[str, Any] | None) -> tuple[float, int] | None:
     cursor = None if options is None else options.get("cursor")
-    if cursor is None:
+    if not cursor:
         return None
     instant, _, seen = cursor.partition(":")
-    return float(instant), int(seen)
+    try:
+        return float(instant), int(seen)
+    except ValueError:
+        raise bad_cursor(cursor) from None
 
 
 def _page(

@@ -549,3 +549,17 @@ def checked_steps(ctx: QueryCtx, run: str) -> Any:
 @mutation(returns=v_workflow_id)
 def start_checked(ctx: MutationCtx, flow: str) -> Any:
     return workflow.start(ctx, f"flows:{flow}")
+
+
+@workflow.define
+async def refusals(step: Step, calls: list[str]) -> list[str]:
+    """Makes calls that are wrong, each as a Python expression, and tells how each was refused."""
+    texts = []
+    for call in calls:
+        try:
+            await eval(call)
+        except Exception as error:
+            texts.append(f"{type(error).__name__}: {error}")
+        else:
+            texts.append("it was taken")
+    return texts
