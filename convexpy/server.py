@@ -15,7 +15,7 @@ from convexpy.environment import Environment, RealEnvironment
 from convexpy.http.errors import EXCEPTION_HANDLERS
 from convexpy.http.function_routes import FunctionRoutes
 from convexpy.http.meta_routes import meta_routes
-from convexpy.http.middleware import CollapseSlashes, MirrorCors
+from convexpy.http.middleware import AnswerAtTheEnd, CollapseSlashes, MirrorCors
 from convexpy.http.site import HttpActions, NoHttpActions, Site
 from convexpy.http.transport import HttpTransport
 from convexpy.limits import SOCKET_MESSAGE_BYTES_MAX, SOCKET_SILENCE_SECONDS_MAX
@@ -61,12 +61,13 @@ def create_api_app(backend: Backend, settings: ServerSettings) -> ASGIApp:
         *settings.extra_routes,
         Mount("/http", Site(settings.http_actions, web_folder=None)),
     ]
-    return CollapseSlashes(MirrorCors(Starlette(routes=routes, exception_handlers=EXCEPTION_HANDLERS)))
+    app = Starlette(routes=routes, exception_handlers=EXCEPTION_HANDLERS)
+    return CollapseSlashes(MirrorCors(AnswerAtTheEnd(app)))
 
 
 def create_site_app(settings: ServerSettings) -> ASGIApp:
     """The site port."""
-    return Site(settings.http_actions, settings.web_folder)
+    return AnswerAtTheEnd(Site(settings.http_actions, settings.web_folder))
 
 
 def _version() -> str:

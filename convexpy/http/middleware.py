@@ -1,15 +1,18 @@
-"""What every request to the API port passes: one spelling of the path, and CORS for browsers.
+"""What requests pass before routing: one spelling of the path, CORS for browsers, an answer when the server stops.
 
 Source: wire-protocol 0 (rule 18), 8.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from convexpy.http.errors import overloaded
 
 METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 MAX_AGE_SECONDS = 86_400
@@ -64,3 +67,28 @@ class MirrorCors:
             await send(message)
 
         await self._app(scope, receive, send_allowed)
+
+
+class AnswerAtTheEnd:
+    """Answer 503 to a request that the server's own end cancels; a response that has begun is cut off."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        has_begun = False
+
+        async def send_noted(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noted)
+        except asyncio.CancelledError:  # uvicorn cancels what still runs some seconds after it was told to stop
+            if not has_begun:
+                answer = overloaded("ServerStopping", "The server was stopped before this call was done.")
+                await answer(scope, receive, send)

@@ -1,5 +1,6 @@
 """Functions that do not come back, or take their process along."""
 
+import asyncio
 import itertools
 import os
 import re
@@ -13,6 +14,7 @@ from convexpy import (
     MutationCtx,
     QueryCtx,
     action,
+    api,
     components,
     internal,
     internal_mutation,
@@ -189,3 +191,10 @@ def how_it_stumbled(ctx: QueryCtx, run: str) -> str | None:
     """The error in the midst of it, None while it goes on."""
     result: str | None = workflow.status(ctx, run).get("result")
     return result
+
+
+@action
+async def count_and_wait(ctx: ActionCtx, name: str) -> None:
+    """Count, then wait for ever."""
+    await ctx.run_mutation(api.counters.add, {"name": name})
+    await asyncio.Event().wait()
