@@ -67,6 +67,7 @@ class Supervisor:
         self._committer_parts = committer_parts
         self._committer: ChildProcess | None = None
         self._templates: set[TemplateProcess] = set()
+        self._empty_template: TemplateProcess | None = None  # started, for the next `load`
         self._pools: list[FunctionPool | ActionPool] = []
         self._reloads: set[asyncio.Task[None]] = set()
         self._is_stopping = False
@@ -77,15 +78,18 @@ class Supervisor:
 
     @property
     def committer_pid(self) -> int:
-        """0 before `start_committer`."""
+        """0 before `start`."""
         return self._committer.pid if self._committer is not None else 0
 
-    async def start_committer(self) -> None:
+    async def start(self) -> None:
         """Start the committer; returns when it has opened, or made, the database.
 
+        Meanwhile the template for the first `load` starts too: that takes as long.
+
         Raises:
-            WorkerLost: it cannot; the text says why.
+            WorkerLost: the committer cannot start; the text says why.
         """
+        template = self._empty_template = await self._start_template()
         ours, theirs = socket.socketpair()
         settings = {
             "socket": theirs.fileno(),
@@ -105,6 +109,7 @@ class Supervisor:
             self._committer.kill()
             self.commits.close()
             await self._committer.wait(PROCESS_STOP_SECONDS_MAX)
+            await template.close()
             if isinstance(error, TimeoutError):
                 raise WorkerLost(f"The committer did not start within {PROCESS_START_SECONDS_MAX:g} s.") from None
             raise
@@ -116,10 +121,7 @@ class Supervisor:
             DefinitionError: the app cannot be imported.
             WorkerLost: the import killed the process, or did not end.
         """
-        self._templates = {each for each in self._templates if each.process.status is None}
-        template = TemplateProcess(self._on_output, self._template_lost)
-        await template.start()
-        self._templates.add(template)
+        template, self._empty_template = self._empty_template or await self._start_template(), None
         try:
             return template, await template.load(load)
         except BaseException:
@@ -127,6 +129,13 @@ class Supervisor:
             template.process.kill()  # it may be in the midst of an import, and has no workers to end
             await template.close()
             raise
+
+    async def _start_template(self) -> TemplateProcess:
+        self._templates = {each for each in self._templates if each.process.status is None}
+        template = TemplateProcess(self._on_output, self._template_lost)
+        await template.start()
+        self._templates.add(template)
+        return template
 
     async def stop(self) -> None:
         """End workers, then templates, then the committer, which commits what it has; each is killed if it lingers."""
@@ -152,6 +161,8 @@ class Supervisor:
     def _template_lost(self, template: TemplateProcess) -> None:
         """Workers go with their template. The same folder is loaded again, which may have been edited meanwhile."""
         self._templates.discard(template)
+        if template is self._empty_template:
+            self._empty_template = None
         if self._is_stopping or not self._pools:
             return
         if template.load_message is None or not template.has_loaded:

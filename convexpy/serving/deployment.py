@@ -87,7 +87,7 @@ class Deployment:
             log_limits=self.settings.log_limits,
             functions_pending=limits.functions_pending,
         )
-        await self._supervisor.start_committer()
+        await self._supervisor.start()
         self._publisher = Publisher(_last_commit_ts(self.folder.path), self._environment)
         operations = ActionOperations()
         self._functions = FunctionPool(limits, self._report, workers=self.settings.workers)

@@ -38,7 +38,7 @@ async def main(folder: Path) -> None:
     functions = FunctionPool(FunctionLimits(), print, workers=2, hard_after_seconds=1000)
     actions = ActionPool(FunctionLimits(), handle, print)
     supervisor.adopt(functions, actions)
-    await supervisor.start_committer()
+    await supervisor.start()
     template, _ = await supervisor.load(small_load())
     for pool in (functions, actions):
         await pool.stage(template)

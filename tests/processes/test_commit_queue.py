@@ -68,7 +68,7 @@ class Server:
 @asynccontextmanager
 async def server(folder: Path, is_relaxed: bool = False) -> AsyncIterator[Server]:
     server = Server(folder, is_relaxed)
-    await server.supervisor.start_committer()
+    await server.supervisor.start()
     try:
         yield server
     finally:

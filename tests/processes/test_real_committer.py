@@ -31,7 +31,7 @@ def test_what_is_answered_is_in_the_database_and_timestamps_rise_over_restarts(
             report=fatal.append,
             is_relaxed=is_relaxed,
         )
-        await supervisor.start_committer()
+        await supervisor.start()
         request = CommitRequest(0, -1, "test", Reads([], []), [DocumentWrite(key, b"value", None)], [], [], [])
         with closing(LmdbStore(tmp_path, readonly=True)) as store:
             with store.snapshot() as snapshot:

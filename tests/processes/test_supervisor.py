@@ -65,6 +65,44 @@ def test_stop_ends_everything_even_what_hangs(tmp_path: Path) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_the_template_of_the_first_load_starts_beside_the_committer(tmp_path: Path, is_killed: bool) -> None:
+    """That shortens the start. Should somebody kill it before it is needed, another one takes its place."""
+
+    async def main() -> None:
+        supervisor, *_ = _prepared(tmp_path)
+        await supervisor.start()
+        (waiting_pid,) = _children() - {supervisor.committer_pid}
+        if is_killed:
+            os.kill(waiting_pid, signal.SIGKILL)
+            await gone(waiting_pid)
+
+        template, _ = await supervisor.load(small_load())
+
+        assert (template.pid == waiting_pid) is not is_killed
+        await supervisor.stop()
+
+    run(main())
+
+
+def test_a_template_that_nothing_was_loaded_into_ends_too(tmp_path: Path) -> None:
+    """A server may be stopped, or its committer fail, before its first load."""
+
+    async def main() -> None:
+        supervisor, *_ = _prepared(tmp_path)
+        await supervisor.start()
+        await supervisor.stop()
+        assert _children() == set()
+
+        (tmp_path / "damaged").touch()
+        supervisor, *_ = _prepared(tmp_path)
+        with pytest.raises(WorkerLost, match="damaged"):
+            await supervisor.start()
+        assert _children() == set()
+
+    run(main())
+
+
 def test_a_dead_template_is_replaced_and_calls_go_on(tmp_path: Path) -> None:
     """Its workers died with it; calls that were queued or running are run by their successors."""
 
@@ -139,7 +177,14 @@ def test_an_import_that_kills_its_process_fails_the_push_and_is_not_tried_again(
     run(main())
 
 
-async def _started(folder: Path, order: Load | None = None) -> tuple[Supervisor, FunctionPool, ActionPool, Reports]:
+def _children() -> set[int]:
+    """The processes that this one started and that have not ended."""
+    lists = [path.read_text().split() for path in Path("/proc/self/task").glob("*/children")]
+    pids = {int(pid) for pids in lists for pid in pids}
+    return {pid for pid in pids if Path(f"/proc/{pid}/cmdline").read_bytes()}
+
+
+def _prepared(folder: Path) -> tuple[Supervisor, FunctionPool, ActionPool, Reports]:
     reports = Reports()
     supervisor = Supervisor(
         folder,
@@ -152,7 +197,12 @@ async def _started(folder: Path, order: Load | None = None) -> tuple[Supervisor,
     functions = FunctionPool(FunctionLimits(), reports.append, workers=2, hard_after_seconds=1000)
     actions = ActionPool(FunctionLimits(), _no_operation, reports.append)
     supervisor.adopt(functions, actions)
-    await supervisor.start_committer()
+    return supervisor, functions, actions, reports
+
+
+async def _started(folder: Path, order: Load | None = None) -> tuple[Supervisor, FunctionPool, ActionPool, Reports]:
+    supervisor, functions, actions, reports = _prepared(folder)
+    await supervisor.start()
     template, _ = await supervisor.load(order or small_load())
     for pool in (functions, actions):
         await pool.stage(template)
