@@ -49,6 +49,7 @@ READERS_MAX = 510  # slots of LMDB's reader table; one a worker process and a fe
 # The commit log, in memory (conflict checks) and on disk (reads in the past).
 WRITE_LOG_SECONDS_MAX = 60  # a transaction that began before is a conflict and runs again
 WRITE_LOG_KEYS_MAX = 1_000_000
+WRITE_LOG_FRESH_KEYS_MAX = 4_096  # of commits that nobody has asked about: the next question waits for their indexing
 WRITE_LOG_FORGET_COMMITS_MAX = 512  # a batch: twice as many as it brings
 LOG_MAP_SHARE_MAX = 1 / 4  # of the map, where that is less than LogLimits.log_retention_bytes
 LOG_TRIM_ROWS_PER_COMMIT = 64

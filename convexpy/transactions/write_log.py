@@ -10,7 +10,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from typing import NamedTuple
 
-from convexpy.limits import WRITE_LOG_FORGET_COMMITS_MAX
+from convexpy.limits import WRITE_LOG_FORGET_COMMITS_MAX, WRITE_LOG_FRESH_KEYS_MAX
 from convexpy.transactions.commit_messages import Reads
 
 _SEGMENT_KEYS = 2048
@@ -28,9 +28,10 @@ class Overlap(NamedTuple):
 class WriteLog:
     """Keys touched by the commits after `floor_ts`, with the latest commit of each.
 
-    Most of what comes in is never asked about: commits are taken as they are, and indexed by their keys when a question
-    comes that they could answer. For ranges the keys are sorted, in segments of commits that follow one another. Most
-    questions are about what came last, so few segments are looked at; and an old one is dropped as a whole.
+    Much of what comes in is never asked about: commits are taken as they are, and indexed by their keys when a question
+    comes that they could answer, or when they have become so many that it would have to wait for them. For ranges the
+    keys are sorted, in segments of commits that follow one another. Most questions are about what came last, so few
+    segments are looked at; and an old one is dropped as a whole.
 
     Args:
         floor_ts: nothing is known about this commit and earlier ones.
@@ -44,6 +45,7 @@ class WriteLog:
         self._last_ts = floor_ts
         self._commits: deque[tuple[int, list[bytes], str]] = deque()  # indexed ones
         self._fresh: deque[tuple[int, list[bytes], str]] = deque()  # those after them
+        self._fresh_size = 0
         self._latest: dict[bytes, tuple[int, str]] = {}
         self._segments: deque[tuple[int, list[bytes]]] = deque()  # last commit and sorted keys
         self._young: list[bytes] = []  # sorted keys of the segment to come
@@ -54,6 +56,9 @@ class WriteLog:
         self._fresh.append((ts, keys, written_by))
         self._last_ts = ts
         self._size += len(keys)
+        self._fresh_size += len(keys)
+        if self._fresh_size > WRITE_LOG_FRESH_KEYS_MAX:
+            self._index_fresh()
         while self._size > self._keys_max and len(self._commits) + len(self._fresh) > 1:
             self._forget_oldest()
 
@@ -69,6 +74,7 @@ class WriteLog:
         if not self._commits:
             self.floor_ts, keys, _ = self._fresh.popleft()
             self._size -= len(keys)
+            self._fresh_size -= len(keys)
             return
         ts, keys, _ = self._commits.popleft()
         self.floor_ts = ts
@@ -94,6 +100,7 @@ class WriteLog:
                 unsorted.clear()
         self._commits += self._fresh
         self._fresh.clear()
+        self._fresh_size = 0
 
     def _sort_young(self) -> None:
         if len(self._unsorted) < _INSERTED_KEYS_MAX:
@@ -144,12 +151,16 @@ class WriteLog:
     def earliest_overlap_ts(self, reads: Reads, after_ts: int) -> int | None:
         """Timestamp of the first commit after `after_ts` that wrote to `reads`; None: they still hold.
 
-        Where a key was written more than once the first of those commits counts, so the commits are walked in order.
+        Where a key was written more than once the first of those commits counts, so all commits since are walked.
         """
         if self.first_overlap(reads, after_ts) is None:
             return None
         points, ranges = set(reads.points), reads.ranges
-        for ts, keys, _ in self._commits:
-            if ts > after_ts and any(key in points or any(start <= key < end for start, end in ranges) for key in keys):
-                return ts
-        raise AssertionError("an overlap was found, but no commit in the log holds it")
+        earliest: int | None = None
+        for ts, keys, _ in reversed(self._commits):
+            if ts <= after_ts:
+                break
+            if any(key in points or any(start <= key < end for start, end in ranges) for key in keys):
+                earliest = ts
+        assert earliest is not None, "an overlap was found, but no commit in the log holds it"
+        return earliest

@@ -7,7 +7,7 @@ from unittest.mock import patch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convexpy.limits import WRITE_LOG_FORGET_COMMITS_MAX
+from convexpy.limits import WRITE_LOG_FORGET_COMMITS_MAX, WRITE_LOG_FRESH_KEYS_MAX
 from convexpy.transactions.commit_messages import Reads
 from convexpy.transactions.write_log import WriteLog
 
@@ -31,6 +31,7 @@ def touches(reads: Reads, key: bytes) -> bool:
     st.integers(1, 12),
     st.sampled_from([1, 2, 5, 100]),
     st.sampled_from([0, 1, 100]),
+    st.sampled_from([0, 3, 100]),
 )
 def test_it_answers_as_brute_force_does(
     commits: list[list[bytes]],
@@ -39,11 +40,16 @@ def test_it_answers_as_brute_force_does(
     kept: int,
     segment_keys: int,
     inserted_keys_max: int,
+    fresh_keys_max: int,
 ) -> None:
     """Questions are asked after some commits, so indexing late, sorting in segments and forgetting early all happen
     in between."""
     module = "convexpy.transactions.write_log"
-    with patch(f"{module}._SEGMENT_KEYS", segment_keys), patch(f"{module}._INSERTED_KEYS_MAX", inserted_keys_max):
+    with (
+        patch(f"{module}._SEGMENT_KEYS", segment_keys),
+        patch(f"{module}._INSERTED_KEYS_MAX", inserted_keys_max),
+        patch(f"{module}.WRITE_LOG_FRESH_KEYS_MAX", fresh_keys_max),
+    ):
         _compare(commits, questions, WriteLog(0, keys_max), kept)
 
 
@@ -105,3 +111,24 @@ def test_after_a_burst_it_forgets_some_with_each_call() -> None:
         floors.append(log.floor_ts)
     some = WRITE_LOG_FORGET_COMMITS_MAX
     assert floors == [some, 2 * some, 2 * some + 1, 2 * some + 1]
+
+
+class _CountedKey(bytes):
+    """A key that counts how often a dictionary has looked at it."""
+
+    looks = 0
+
+    def __hash__(self) -> int:
+        _CountedKey.looks += 1
+        return super().__hash__()
+
+
+def test_the_first_question_after_long_does_not_wait_for_all_commits_before_it() -> None:
+    """A single writer asks nothing; whoever joins it then, every commit behind that question included, would wait."""
+    log = WriteLog(0, 10**6)
+    for ts in range(1, 5 * WRITE_LOG_FRESH_KEYS_MAX):
+        log.append(ts, [_CountedKey(b"%08d" % ts)], "f")
+    _CountedKey.looks = 0
+
+    assert log.first_overlap(Reads([b"another"], []), 1) is None
+    assert _CountedKey.looks <= 3 * WRITE_LOG_FRESH_KEYS_MAX
