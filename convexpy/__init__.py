@@ -34,6 +34,7 @@ from convexpy.functions.references import components as components
 from convexpy.functions.references import function_name as function_name
 from convexpy.functions.references import internal as internal
 from convexpy.functions.running import create_function_handle as create_function_handle
+from convexpy.functions.running import function_kind as function_kind
 from convexpy.functions.running import validate as validate
 from convexpy.functions.schema import define_schema as define_schema
 from convexpy.functions.schema import define_table as define_table

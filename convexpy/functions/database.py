@@ -60,12 +60,6 @@ class NamespaceTables(TableNames):
         table = table_of_number(self._host.transaction, self._host.namespace, table_number)
         return None if table is None else table.name
 
-    def number_of(self, name: str) -> int | None:
-        if name in SYSTEM_TABLES:
-            return SYSTEM_TABLES[name].number
-        table = find_table(self._host.transaction, self._host.namespace, name)
-        return None if table is None else table.number
-
 
 class DatabaseReader:
     """Reads of one component's tables, at the run's snapshot and with its own pending writes."""

@@ -1,4 +1,5 @@
-"""The run that a piece of code belongs to, for helpers that get no ctx: `create_function_handle`, `validate`.
+"""The run that a piece of code belongs to, for helpers that get no ctx: `create_function_handle`, `function_kind`,
+`validate`.
 
 Per context, so that actions which run side by side in one process each find their own.
 """
@@ -18,6 +19,9 @@ class RunningCall(Protocol):
 
     def create_handle(self, reference: Any) -> str:
         """A handle for a function, as the running call's component sees it."""
+
+    def kind_of(self, reference: Any) -> str:
+        """The kind of a function, as the running call's component sees it."""
 
     def check_value(self, value: Any, validator: Validator) -> None:
         """Refuse a value that does not fit; `v.id(…)` means a table of the running call's component."""
@@ -58,14 +62,29 @@ def create_function_handle(function: Any) -> str:
     return call.create_handle(function)
 
 
-def validate(value: Any, validator: Validator) -> None:
-    """Check a value that came some other way than as an argument, for helpers that take values for others.
+def function_kind(function: Any) -> str:
+    """Tell what a function is: "query", "mutation" or "action". For helpers that take references from others.
 
     Raises:
         NotAllowed: outside a function's run.
+        FunctionNotFound: no such function.
+    """
+    call = _current.get()
+    if call is None:
+        raise NotAllowed("function_kind() works inside a query, mutation or action, not at import time.")
+    return call.kind_of(function)
+
+
+def validate(value: Any, validator: Validator) -> None:
+    """Check a value that came some other way than as an argument, for helpers that take values for others.
+
+    Outside a function's run, as in a test, no tables are known: there `v.id(…)` takes a document id of any table.
+
+    Raises:
         ValidationFailed: it does not fit; the text says what, where, and what was expected.
     """
     call = _current.get()
     if call is None:
-        raise NotAllowed("validate() works inside a query, mutation or action, not at import time.")
-    call.check_value(value, validator)
+        validator.check(value, None)
+    else:
+        call.check_value(value, validator)

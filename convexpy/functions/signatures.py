@@ -37,7 +37,7 @@ class Signature:
 class NamedArguments(ObjectValidator):
     """Of an object these fields are checked, and whatever else it has passes: `def f(ctx, name: str, **rest)`."""
 
-    def _check(self, value: Any, tables: TableNames) -> None:
+    def _check(self, value: Any, tables: TableNames | None) -> None:
         if isinstance(value, dict):
             value = {name: item for name, item in value.items() if name in self.fields}
         super()._check(value, tables)

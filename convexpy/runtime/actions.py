@@ -256,6 +256,10 @@ class _Host:
         """See `running.RunningCall`."""
         return self._locate(reference).handle
 
+    def kind_of(self, reference: Any) -> str:
+        """See `running.RunningCall`."""
+        return self._locate(reference).function.kind
+
     def check_value(self, value: Any, validator: Validator) -> None:
         """See `running.RunningCall`."""
         self._runner.check_value(self._located, self._run.call, value, validator)

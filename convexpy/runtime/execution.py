@@ -283,6 +283,10 @@ class Frame:
         """See `RunningCall`."""
         return self.run.resolver.locate(self.instance, reference).handle
 
+    def kind_of(self, reference: Any) -> str:
+        """See `RunningCall`."""
+        return self.run.resolver.locate(self.instance, reference).function.kind
+
     def check_value(self, value: Any, validator: Validator) -> None:
         """See `RunningCall`."""
         validator.check(value, NamespaceTables(self))

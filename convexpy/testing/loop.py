@@ -32,6 +32,9 @@ class ManualLoop(asyncio.SelectorEventLoop):
         self._decide: Decide = _never
         self._idle_selector = _IdleSelector(self._idle)
         super().__init__(self._idle_selector)
+        # A timer is due where `time() + resolution` is later. Of a float's seconds a nanosecond, as asyncio has it, is
+        # lost after half a year, a microsecond after centuries.
+        self._clock_resolution = 1e-6
 
     @property
     def open_files(self) -> int:

@@ -17,7 +17,7 @@ class ArrayValidator(Validator):
     def __init__(self, element: Validator) -> None:
         self.element = required(element, "v.array(…)")
 
-    def _check(self, value: Any, tables: TableNames) -> None:
+    def _check(self, value: Any, tables: TableNames | None) -> None:
         if type(value) is not list:
             raise Mismatch(value, self)
         element = self.element
@@ -56,13 +56,13 @@ class ObjectValidator(Validator):
         self._plain_types = {name: field.plain_types for name, field in fields.items()}
         self._required = frozenset(name for name, field in fields.items() if not field.is_optional)
 
-    def _check(self, value: Any, tables: TableNames) -> None:
+    def _check(self, value: Any, tables: TableNames | None) -> None:
         if not isinstance(value, dict):
             raise Mismatch(value, self)
         if not self._fits_plainly(value, tables):
             self._check_each(value, tables)
 
-    def _fits_plainly(self, value: dict[Any, Any], tables: TableNames) -> bool:
+    def _fits_plainly(self, value: dict[Any, Any], tables: TableNames | None) -> bool:
         """Whether a value fits, found by a look at the fields that it has. False: look at each, in order."""
         if not value.keys() >= self._required:
             return False
@@ -81,7 +81,7 @@ class ObjectValidator(Validator):
                 return False
         return True
 
-    def _check_each(self, value: dict[Any, Any], tables: TableNames) -> None:
+    def _check_each(self, value: dict[Any, Any], tables: TableNames | None) -> None:
         fields = self.fields
         seen = 0
         for name, validator in fields.items():
@@ -154,7 +154,7 @@ class RecordValidator(Validator):
                 f"known keys use v.object({{…}})."
             )
 
-    def _check(self, value: Any, tables: TableNames) -> None:
+    def _check(self, value: Any, tables: TableNames | None) -> None:
         if not isinstance(value, dict):
             raise Mismatch(value, self)
         for name, item in value.items():
@@ -185,7 +185,7 @@ class UnionValidator(Validator):
     def __init__(self, *members: Validator) -> None:
         self.members = tuple(required(member, "v.union(…)") for member in members)
 
-    def _check(self, value: Any, tables: TableNames) -> None:
+    def _check(self, value: Any, tables: TableNames | None) -> None:
         if len(self.members) == 1:
             self.members[0]._check(value, tables)
             return
@@ -219,7 +219,7 @@ class OptionalValidator(Validator):
         self.inner: Validator = inner.inner if isinstance(inner, OptionalValidator) else inner
         self.plain_types = self.inner.plain_types
 
-    def _check(self, value: Any, tables: TableNames) -> None:
+    def _check(self, value: Any, tables: TableNames | None) -> None:
         self.inner._check(value, tables)
 
     def to_json(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ class PlainValidator(Validator):
     def __init__(self, name: str, json_name: str, *types: type) -> None:
         self._name, self._json_name, self.plain_types = name, json_name, types
 
-    def _check(self, value: Any, tables: TableNames) -> None:
+    def _check(self, value: Any, tables: TableNames | None) -> None:
         if type(value) not in self.plain_types:
             raise Mismatch(value, self)
 
@@ -39,7 +39,7 @@ class AnyValidator(Validator):
 
     plain_types = ()
 
-    def _check(self, value: Any, tables: TableNames) -> None:
+    def _check(self, value: Any, tables: TableNames | None) -> None:
         if value is UNSET:
             raise Mismatch(value, self)
 
@@ -58,13 +58,15 @@ class IdValidator(Validator):
             raise DefinitionError(f"v.id(…) takes the name of a table, not {table!r}.")
         self.table = table
 
-    def _check(self, value: Any, tables: TableNames) -> None:
+    def _check(self, value: Any, tables: TableNames | None) -> None:
         if type(value) is not str:
             raise Mismatch(value, self)
         try:
             number, _ = decode_id(value)
         except InvalidId:
             raise Mismatch(value, self) from None
+        if tables is None:
+            return
         found = tables.name_of(number)
         if found == self.table:
             return
@@ -105,7 +107,7 @@ class LiteralValidator(Validator):
             return type(value) is str and value == self.value
         return type(value) in (int, float, bool, Int64) and equal(value, self.value)
 
-    def _check(self, value: Any, tables: TableNames) -> None:
+    def _check(self, value: Any, tables: TableNames | None) -> None:
         if not self.admits(value):
             message = f"`{js_text(value)}` does not match literal validator `{self.describe()}`."
             raise Mismatch(value, self, message, label=None)

@@ -20,8 +20,6 @@ class TableNames(Protocol):
 
     def name_of(self, table_number: int) -> str | None: ...
 
-    def number_of(self, name: str) -> int | None: ...
-
 
 class Validator(ABC):
     """One kind of value. `is_optional` counts only for a field of an object: it may be missing."""
@@ -30,8 +28,11 @@ class Validator(ABC):
     plain_types: tuple[type, ...] | None = None
     """Values of these types, or any value for (), need no further look; None: ask `_check`."""
 
-    def check(self, value: Any, tables: TableNames) -> None:
+    def check(self, value: Any, tables: TableNames | None) -> None:
         """Refuse a value that does not fit.
+
+        Args:
+            tables: None where they are not known: an id of any table is one of `v.id("table")` then.
 
         Raises:
             ValidationFailed: the text says what, where, and what was expected.
@@ -42,7 +43,7 @@ class Validator(ABC):
             raise mismatch.error() from None
 
     @abstractmethod
-    def _check(self, value: Any, tables: TableNames) -> None:
+    def _check(self, value: Any, tables: TableNames | None) -> None:
         """Raise `Mismatch`; containers add their step to it, so values that fit pay nothing for a path."""
 
     @abstractmethod

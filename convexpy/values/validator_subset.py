@@ -89,8 +89,5 @@ class _NoTables(TableNames):
     def name_of(self, table_number: int) -> str | None:
         return None
 
-    def number_of(self, name: str) -> int | None:
-        return None
-
 
 _NO_TABLES = _NoTables()

@@ -201,9 +201,6 @@ class NoTables:
     def name_of(self, table_number: int) -> str | None:
         return None
 
-    def number_of(self, name: str) -> int | None:
-        return None
-
 
 def test_named_parameters_beside_double_star_are_checked() -> None:
     @query

@@ -52,6 +52,17 @@ def test_the_clock_moves_only_where_it_is_moved() -> None:
         assert clock.monotonic() == 5400
 
 
+def test_a_clock_that_has_moved_for_years_still_moves() -> None:
+    """Seconds are floats, which lose nanoseconds after half a year."""
+    with TestBackend(JOBS) as backend:
+        backend.advance(timedelta(days=3 * 365, microseconds=1))
+        backend.run(lambda ctx: ctx.scheduler.run_after(0.001, internal.jobs.record, {"text": "job"}))
+
+        backend.advance(timedelta(days=1))
+
+        assert [row["text"] for row in backend.run(lambda ctx: ctx.db.query("events").collect())] == ["job"]
+
+
 def test_an_action_that_sleeps_moves_the_clock_and_runs_nothing_else() -> None:
     with TestBackend(JOBS) as backend:
         begun = backend.clock.now()

@@ -31,7 +31,7 @@ def begin_step(
         outcome = None if begun["outcome"] is None else outcome_from_fields(begun["outcome"])
         return {"event": begun["eventId"]}, outcome
     if step.kind == "workflow":
-        return _start_child(ctx, run, step), None
+        return _start_child(ctx, definition, run, step), None
     return {"job": schedule_step(ctx, definition, run["_id"], int(run["epoch"]), step, step.delay_ms, failures=0)}, None
 
 
@@ -94,9 +94,21 @@ def begin_child(ctx: MutationCtx, definition: Definition, run: dict[str, Any], d
     return {"workflowId": workflow_id, "handler": run["handler"]}
 
 
-def _start_child(ctx: MutationCtx, run: dict[str, Any], step: StartStep) -> dict[str, Any]:
+def _start_child(ctx: MutationCtx, definition: Definition, run: dict[str, Any], step: StartStep) -> dict[str, Any]:
     parent = {"workflowId": run["_id"], "position": step.position, "epoch": run["epoch"], "handler": run["handler"]}
-    begun = ctx.run_mutation(step.function, {"args": step.args, "parent": parent, "delayMs": step.delay_ms})
-    if not isinstance(begun, dict) or "workflowId" not in begun:
-        raise TypeError(f"{step.function} is no workflow; step.run_workflow takes what workflow.define has made.")
+    call = {"args": step.args, "parent": parent, "delayMs": step.delay_ms}
+    # A call of its own, so that nothing stays of what is no workflow but a mutation that takes these arguments.
+    begun = ctx.run_mutation(definition.mutation, {"beginChild": {"function": step.function, "call": call}})
     return {"child": begun["workflowId"], "child_handler": begun["handler"]}
+
+
+def begin_other(ctx: MutationCtx, function: str, call: dict[str, Any]) -> dict[str, Any]:
+    """Have another workflow make a run that is a step of one of ours.
+
+    Raises:
+        TypeError: the function is none; what it has done is taken back.
+    """
+    begun = ctx.run_mutation(function, call)
+    if not isinstance(begun, dict) or begun.keys() != {"workflowId", "handler"}:
+        raise TypeError(f"{function} is no workflow; step.run_workflow takes what workflow.define has made.")
+    return begun

@@ -25,7 +25,7 @@ class Event:
     validator: Validator | None = None
 
     def check(self, value: Any) -> None:
-        """Refuse a value that does not fit. Works inside a function's run only, where tables are known.
+        """Refuse a value that does not fit; see `convexpy.validate`.
 
         Raises:
             EventError: the text says what differs, and where.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from convexpy import MutationCtx
+from convexpy import MutationCtx, function_kind
 from convexpy_workflow.backtraces import is_users, text_of
 from convexpy_workflow.commands import StartStep
 from convexpy_workflow.definition import Definition
@@ -57,6 +57,9 @@ def schedule_step(
 
     A mutation or action is its own job. A sleep is a job of the handler's mutation that brings the news itself. A
     query cannot be scheduled, so the handler's mutation runs it, as a job whose failure is the query's.
+
+    Raises:
+        TypeError: the function is of another kind than the step, so it would be run with another promise.
     """
     context = {"workflowId": workflow_id, "position": step.position, "epoch": epoch, "failures": failures}
     own = definition.mutation
@@ -67,6 +70,11 @@ def schedule_step(
     function, args = step.function, step.args
     if step.kind == "query":
         function, args = own, {"query": {"function": step.function, "args": step.args}}
+    elif (kind := function_kind(step.function)) != step.kind:
+        raise TypeError(
+            f"step.run_{step.kind} runs functions of that kind, and {step.function} is one of another: use "
+            f"step.run_{kind}(…)."
+        )
     queue = definition.steps.settled(ctx)
     return ctx.scheduler.run_after(
         delay_ms / 1000,

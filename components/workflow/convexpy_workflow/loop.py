@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import heapq
-import math
 import sys
 from asyncio import tasks as asyncio_tasks
 from collections import deque
@@ -34,6 +33,7 @@ from convexpy_workflow.errors import DeadlockError, NotAllowedInWorkflow
 
 # A bound on one drain. A gather of 10,000 steps needs some 40,000 turns; a busy loop needs more than any number.
 DRAIN_CALLBACKS_MAX = 250_000
+TIMER_DUE_SECONDS_MAX = 253_402_300_800  # the end of the year 9999, since the epoch: the last that `datetime` knows
 
 _Ts = TypeVarTuple("_Ts")
 
@@ -224,10 +224,10 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     def call_at(
         self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        if not math.isfinite(when):
+        if not 0 <= when <= TIMER_DUE_SECONDS_MAX:  # NaN is neither
             raise ValueError(
-                f"A timer of a workflow is due in a finite time, not in {when - self.time()} seconds. To wait without "
-                f"an end, wait for an event: step.await_event(…)."
+                f"A timer of a workflow is due before the year 10000, not in {when - self.time():g} seconds. To wait "
+                f"without an end, wait for an event: step.await_event(…)."
             )
         timer = WorkflowTimer(self._timers_made, when, callback, args, self, context)
         self._timers_made += 1

@@ -217,6 +217,10 @@ class WorkflowManager:
         Returns:
             one of `{"type": "inProgress", "running": steps, "waiting": …}`, `{"type": "completed", "result": value}`,
             `{"type": "failed", "error": text}`, `{"type": "canceled"}`, `{"type": "stuck", "reason": …, "diff": …}`.
+            One that has ended has `"onCompleteError": text` too if its `on_complete` raised; that is not called again.
+
+            One that is in progress has `"wakesAt": ms` too where a timer of its handler, such as `asyncio.sleep`, wakes
+            it if nothing comes before.
 
             `waiting` are those of the running steps that wait for an event or for a child run, with its state. A run
             that is in progress or stuck has `"trouble": {"error": text, "attempts": n, "nextAt": ms}` too while news

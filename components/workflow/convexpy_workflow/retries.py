@@ -9,7 +9,7 @@ from typing import Any
 
 from convexpy_workflow.arguments import checked_whole, shown
 
-DURATION_MS_MAX = 2**53  # the journal keeps it as a number, and beyond this float64 has gaps
+DURATION_SECONDS_MAX = 5 * 365 * 86_400  # the scheduler takes no more
 ATTEMPTS_MAX = 1_000_000
 BASE_MAX = 1_000
 BACK_OFF_MS_MAX = 365 * 86_400_000  # a year: waits that double come to it after some thirty; the scheduler takes five
@@ -20,7 +20,7 @@ def to_milliseconds(duration: timedelta | float, what: str = "duration") -> int:
 
     Raises:
         TypeError: no `timedelta` and no number.
-        ValueError: negative, not finite, or longer than `DURATION_MS_MAX`.
+        ValueError: negative, not finite, or longer than `DURATION_SECONDS_MAX`.
     """
     if isinstance(duration, timedelta):
         seconds = duration.total_seconds()
@@ -30,8 +30,8 @@ def to_milliseconds(duration: timedelta | float, what: str = "duration") -> int:
         raise TypeError(f"{what} must be a timedelta or a number of seconds, not {shown(duration)}.")
     if not 0 <= seconds < math.inf:  # NaN is neither
         raise ValueError(f"{what} must be finite and not negative, not {shown(duration)}.")
-    if seconds > DURATION_MS_MAX // 1000:
-        raise ValueError(f"{what} must be at most {DURATION_MS_MAX // 1000} seconds, not {shown(duration)}.")
+    if seconds > DURATION_SECONDS_MAX:
+        raise ValueError(f"{what} must be at most 5 years, {DURATION_SECONDS_MAX} seconds, not {shown(duration)}.")
     return round(seconds * 1000)
 
 

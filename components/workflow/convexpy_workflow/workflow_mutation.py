@@ -13,6 +13,7 @@ It is internal, goes under the handler's own name, and takes these shapes:
     {query: {function, args}}                    the scheduler: run the query of a step
     {arrive: {…}}                                the component: a step has its event, or its child run has ended
     {arrived: true}                              the scheduler: nothing; its completion is the wave that takes it
+    {beginChild: {function, call}}               a wave: call another workflow's mutation for a child run
     {endChild: {…}}                              the component: the run's parent has given it up
     {canceled: {…}}                              the component: the run was ended; end what belongs to the app
     {restarted: {…}}                             the component: the run goes on from one of its steps
@@ -37,7 +38,7 @@ from convexpy import (
 )
 from convexpy_workflow.app_values import bounded, storable
 from convexpy_workflow.arrivals import read_arrival, schedule_arrival
-from convexpy_workflow.beginning import begin_child
+from convexpy_workflow.beginning import begin_child, begin_other
 from convexpy_workflow.commands import Failure, Outcome, Success
 from convexpy_workflow.definition import Definition, replayer_name
 from convexpy_workflow.dry_run import check_run
@@ -52,7 +53,7 @@ from convexpy_workflow.wave import run_wave
 _RUNTIME = f"{sys.implementation.name}-{sys.version_info.major}.{sys.version_info.minor}"
 _OTHER_FIELDS = (
     *("onComplete", "context", "outcome", "job_id", "completions", "slept", "poll", "query"),
-    *("arrive", "arrived", "endChild", "parent", "delayMs", "canceled", "restarted"),
+    *("arrive", "arrived", "beginChild", "endChild", "parent", "delayMs", "canceled", "restarted"),
 )
 _USAGE = "When calling it directly, use '{ args: { ...your workflow args } }'"
 
@@ -107,6 +108,8 @@ def _dispatch(ctx: MutationCtx, definition: Definition, fields: dict[str, Any], 
             return ctx.run_query(query["function"], query["args"])
         case {"arrive": arrival}:
             return schedule_arrival(ctx, definition, arrival)
+        case {"beginChild": ask}:
+            return begin_other(ctx, ask["function"], ask["call"])
         case {"endChild": ask}:
             return ctx.run_mutation(definition.component.lifecycle.end_child, ask)
         case {"canceled": canceled}:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict, Unpack, get_args
 
-from convexpy import Function, Validator, create_function_handle, function_name, internal_mutation, v
+from convexpy import Validator, create_function_handle, function_kind, function_name, internal_mutation, v
 from convexpy_workflow.arguments import (
     checked_choice,
     checked_component,
@@ -161,8 +161,6 @@ class Workpool:
         *,
         is_batch: bool,
     ) -> Any:
-        if isinstance(function, Function) and function.kind != kind:
-            raise ValueError(f"{function.path} is a {function.kind}: use enqueue_{function.kind}(…).")
         if unknown := options.keys() - Options.__annotations__.keys():
             raise TypeError(f"enqueue_{kind}(…) has no option {sorted(unknown)[0]!r}.")
         if not isinstance(batch, list | tuple):
@@ -171,10 +169,13 @@ class Workpool:
             raise ValueError(f"{len(batch)} items are too many for one transaction, which takes {ITEMS_PER_BATCH_MAX}.")
         each_args = [dict(checked_object(args, "args")) for args in batch]
         name = options.get("name")
+        handle = create_function_handle(function)
+        if (actual := function_kind(handle)) != kind:
+            raise ValueError(f"{function_name(function)} is a function of another kind: use enqueue_{actual}(…).")
         item: dict[str, Any] = {
             "name": function_name(function) if name is None else checked_text(name, "name"),
             "kind": kind,
-            "function": create_function_handle(function),
+            "function": handle,
         }
         policy = choose_retry(retry, self._default_retry, self._retry_actions_by_default)
         if policy is not None:

@@ -124,6 +124,7 @@ def test_a_child_that_cannot_run_fails_its_step(
     kind, error, *_ = result(deployment, run)
     assert kind == "failed"
     assert text in error
+    assert deployment.counter("never") == 0, "what was called and is no workflow has done nothing"
 
 
 def test_a_childs_promise_of_its_result_holds(deployment: FlowDeployment) -> None:
@@ -135,7 +136,8 @@ def test_a_child_may_begin_later(deployment: FlowDeployment) -> None:
     args = {"child": "families:adds", "args": {"a": 1, "b": 2}, "options": {"run_after": 3600}}
     run = begin(deployment, "parent", **args)
     deployment.advance(3599)
-    assert deployment.status(child_of(deployment, run)) == {"type": "inProgress", "running": [], "waiting": []}
+    begins = {"wakesAt": deployment.clock.now_ms() + 1000}
+    assert deployment.status(child_of(deployment, run)) == {"type": "inProgress", "running": [], "waiting": []} | begins
     deployment.advance(1)
     assert result(deployment, run) == ["returned", 3]
 

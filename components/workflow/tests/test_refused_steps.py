@@ -19,7 +19,10 @@ WAITS: Rows = [
         "TypeError: The instant of step.sleep_until is an aware datetime such as datetime.now(UTC)",
     ),
     (f"asyncio.sleep({NAN})", "ValueError"),
-    (f"asyncio.sleep({INF})", "ValueError: A timer of a workflow is due in a finite time, not in inf seconds."),
+    (f"asyncio.sleep({INF})", "ValueError: A timer of a workflow is due before the year 10000, not in inf seconds."),
+    ("asyncio.sleep(1e300)", "ValueError: A timer of a workflow is due before the year 10000, not in 1e+300 seconds."),
+    ("asyncio.sleep(1e308)", "ValueError: A timer of a workflow is due before"),
+    ("step.sleep(1e10)", "ValueError: The duration of step.sleep must be at most 5 years, 157680000 seconds"),
     ("step.await_event()", "EventError: Name is required if eventId is not specified"),
     ("step.await_event(5)", "EventError: An event is a name or what define_event made, not 5."),
     ("step.await_event('')", "EventError: An event is a name or what define_event made, not ''."),
@@ -54,12 +57,16 @@ STEPS: Rows = [
     ("step.patched(5)", "TypeError: The name of a patch is a text, not 5."),
     ("step.deprecate_patch('')", "ValueError: The name of a patch is a text that is not empty."),
 ]
-TOO_FAR_AWAY = ("step.sleep(1e10)", "is more than 5 years")
+WRONG_KINDS: Rows = [
+    ("step.run_mutation('work:fail_action')", "step.run_mutation runs functions of that kind, and work:fail_action is one of"),
+    ("step.run_action('work:add', {'name': 'never'})", "is one of another: use step.run_mutation(…)."),
+    ("step.run_query('work:add', {'name': 'never'})", "as Query, but it is defined as Mutation."),
+]
 
 
 def test_what_a_handler_asks_for_and_makes_no_sense_is_refused(deployment: FlowDeployment) -> None:
-    """Only what is too far away for the scheduler is a step, which fails."""
-    asked = [*WAITS, *STEPS, TOO_FAR_AWAY]
+    """Only what names a function of another kind is a step, which fails: it would promise what it does not keep."""
+    asked = [*WAITS, *STEPS, *WRONG_KINDS]
     run = deployment.start("refusals", {"calls": [call for call, _ in asked]})
     deployment.run_all_scheduled()
 
@@ -68,4 +75,5 @@ def test_what_a_handler_asks_for_and_makes_no_sense_is_refused(deployment: FlowD
     for (call, text), said in zip(asked, status["result"], strict=True):
         assert text in said, (call, said)
     steps = deployment.query("flows:steps", {"run": run})["page"]
-    assert [(step["kind"], step["runResult"]["kind"]) for step in steps] == [("sleep", "failed")]
+    assert [step["runResult"]["kind"] for step in steps] == ["failed"] * len(WRONG_KINDS)
+    assert deployment.counter("never") == 0

@@ -57,6 +57,19 @@ def test_an_export_has_all_steps_whatever_their_size(deployment: FlowDeployment,
     replay_journal(APP, journal).assert_fits()
 
 
+@pytest.mark.parametrize("approved", [True, "by somebody who only knows the name"])
+def test_values_of_events_are_checked_in_a_replay_too(deployment: FlowDeployment, approved: Any) -> None:
+    """As at the handler's await, where the value may also be one that the event's validator refuses."""
+    counter = deployment.run(lambda ctx: ctx.db.insert("counters", {"name": "a", "value": 1}))
+    run = deployment.start_path("talks:asks", {})
+    value = {"approved": approved, "counter": counter}
+    deployment.mutation("talks:send", {"options": {"name": "approval", "run": run, "value": value}})
+    deployment.run_all_scheduled()
+    assert deployment.status(run)["type"] == "completed"
+
+    replay_journal(APP, export(deployment, run)).assert_fits()
+
+
 def test_functions_of_components_fit_by_their_path(deployment: FlowDeployment) -> None:
     """A handle holds a number of its own deployment; the code at hand has only the reference."""
     run = deployment.start("asks_a_component")

@@ -147,9 +147,9 @@ def test_a_broken_callback_does_not_touch_the_result(deployment: FlowDeployment)
     run = deployment.mutation("flows:start_with_broken_callback")
     deployment.run_all_scheduled()
 
-    assert deployment.status(run) == {"type": "completed", "result": 1}
+    said = {"onCompleteError": "ValueError: the callback is broken"}
+    assert deployment.status(run) == {"type": "completed", "result": 1} | said
     assert deployment.app_rows("ends") == []
-    assert "the callback is broken" in deployment.rows("workflows")[0]["on_complete_error"]
 
 
 def test_cancel_ends_a_run_and_drops_what_comes_later(deployment: FlowDeployment) -> None:

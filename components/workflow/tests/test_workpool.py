@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from convexpy_workflow import Retry, Workpool
+from convexpy_workflow import Workpool
 
 from convexpy import ConvexpyError, components
 from convexpy.testing import TestBackend
@@ -345,15 +345,11 @@ def test_a_number_out_of_range_is_refused(pool: Pool, most: Any) -> None:
             Workpool(components.workpool, max_parallelism=most)
 
 
-def test_a_function_of_another_kind_is_refused() -> None:
-    from convexpy import mutation
-
-    @mutation
-    def change(ctx: Any) -> None:
-        """Changes nothing."""
-
-    with pytest.raises(ValueError, match=r"change is a mutation: use enqueue_mutation"):
-        Workpool(components.workpool, default_retry=Retry()).enqueue_action(None, change)
+@pytest.mark.parametrize(("kind", "function"), [("action", "count"), ("mutation", "attempt"), ("query", "count")])
+def test_a_function_of_another_kind_is_refused(pool: Pool, kind: str, function: str) -> None:
+    """As one of the kind that was asked for it would make promises that it does not keep."""
+    with pytest.raises(ConvexpyError, match=rf"work:{function} is a function of another kind: use enqueue_"):
+        pool.enqueue(kind, function, {"name": "a"})
 
 
 def test_pools_do_not_see_each_other(pool: Pool) -> None:

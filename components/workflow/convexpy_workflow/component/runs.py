@@ -29,6 +29,11 @@ def status(ctx: QueryCtx, workflowId: str) -> dict[str, Any]:  # noqa: N803
         `{"type": "completed", "result": value}`, `{"type": "failed", "error": text}`, `{"type": "canceled"}`,
         `{"type": "stuck", "reason": text, "diff": …, "changes": list}`.
 
+        The three that have ended have `"onCompleteError": text` if their `on_complete` raised; it is not called again.
+
+        The first has `"wakesAt": ms` where a timer of the handler, such as `asyncio.sleep`, wakes it if nothing comes
+        before; it may be woken early, for a timer that is no more or more than a year away.
+
         The first and the last have `"trouble": {"error": text, "attempts": n, "nextAt": ms}` while news of the run
         cannot be taken: the handler's turn fails for no reason of its own, and is tried again.
 
@@ -50,7 +55,14 @@ def status(ctx: QueryCtx, workflowId: str) -> dict[str, Any]:  # noqa: N803
         pending = query.take(RUNNING_STEPS_SHOWN_MAX)
         waiting = [_present_wait(ctx, step) for step in pending if step["kind"] in ("event", "workflow")]
         shown = {"type": "inProgress", "running": _within_page(ctx, pending, present_step), "waiting": waiting}
+        if "wake_at_ms" in run:
+            shown["wakesAt"] = run["wake_at_ms"]
         return _with_trouble(run, shown)
+    ended = _ended(ctx, run)
+    return ended | {"onCompleteError": run["on_complete_error"]} if "on_complete_error" in run else ended
+
+
+def _ended(ctx: QueryCtx, run: dict[str, Any]) -> dict[str, Any]:
     result = get_value(ctx, run, "result")
     if result["kind"] == "success":
         return {"type": "completed", "result": result["value"]}
