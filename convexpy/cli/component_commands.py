@@ -3,11 +3,15 @@
     [project.entry-points."convexpy.commands"]
     workflow = "convexpy_workflow.cli:app"          # a typer.Typer: `convexpy workflow …`
 
-One is imported when it is called or when the help lists it, at no other time. Commands of convexpy's own win.
+One is imported when it is called or when the help lists it, at no other time. Commands of convexpy's own win. What
+runs code of the app, as a replay does, must go through a set of texts in the order in which the server does: commands
+of components run with the hash seed of the server's processes.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -37,6 +41,10 @@ def _entries() -> dict[str, EntryPoint]:
 
 
 def _load(entry: EntryPoint) -> Any:
+    if sys.flags.hash_randomization:  # it can be set for a new process only, so this one begins anew
+        from convexpy.processes.launch import HASH_SEED
+
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, "PYTHONHASHSEED": HASH_SEED})  # noqa: S606  our own line
     try:
         app = entry.load()
     except Exception as error:

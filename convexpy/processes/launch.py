@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+HASH_SEED = "0"  # sets of strings must not differ between the processes that run one generation
 # -P and a handed-over path, as multiprocessing does it: the current directory must not enter sys.path, or a project's
 # `http.py` would hide the standard library's.
 _BOOT = (
@@ -36,8 +37,7 @@ def start_python(module: str, settings: Mapping[str, Any], descriptors: tuple[in
         [sys.executable, "-P", "-c", _BOOT, *arguments],
         stdin=subprocess.DEVNULL,
         pass_fds=descriptors,
-        # Sets of strings must not differ between the processes that run one generation.
-        env={**os.environ, "PYTHONHASHSEED": "0"},
+        env={**os.environ, "PYTHONHASHSEED": HASH_SEED},
         # Ctrl+C in a terminal goes to a process group: only the server shall get it.
         process_group=0,
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from convexpy.processes.launch import HASH_SEED
 from tests.cli.command import convexpy, install_commands
 
 PROJECT = """
@@ -31,6 +34,12 @@ odd = 3
 def greet(name: str) -> None:
     """Say hello."""
     print(f"Hello, {name}!")
+
+
+@app.command()
+def hashes() -> None:
+    """Say how."""
+    print(hash("a text"))
 '''
 
 
@@ -42,16 +51,27 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_package_brings_a_command(path: Path) -> None:
-    called = convexpy(path, "greet", "Ada")
+    called = convexpy(path, "greet", "greet", "Ada")
 
     assert (called.returncode, called.stdout) == (0, "Hello, Ada!\n")
+
+
+def test_it_goes_through_sets_in_the_order_of_servers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replay of a handler that does so would differ otherwise."""
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+
+    called = [convexpy(path, "greet", "hashes").stdout for _ in range(2)]
+
+    as_servers = [sys.executable, "-c", "print(hash('a text'))"]
+    servers = subprocess.run(as_servers, env={"PYTHONHASHSEED": HASH_SEED}, capture_output=True, text=True, check=True)
+    assert called == [servers.stdout] * 2
 
 
 def test_the_help_lists_it_among_the_others_and_survives_broken_ones(path: Path) -> None:
     called = convexpy(path, "--help")
 
     assert called.returncode == 0
-    assert "greet" in called.stdout and "Say hello." in called.stdout
+    assert "greet" in called.stdout
     assert "absent" in called.stdout and "Cannot be loaded" in called.stdout
     assert "Serve a project while you work on it" in called.stdout  # no package replaces a command of convexpy
 

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +29,10 @@ from convexpy_workflow.replay import is_same_value
 from convexpy_workflow.replay import replay as replay_steps
 
 _HANDLE_PREFIX = "function://"
+_OTHER_HASHES = (
+    " Servers hash texts with the seed 0, and this process with another: a handler that goes through a set of texts "
+    "does it in another order here. Run this with PYTHONHASHSEED=0 to rule that out."
+)
 
 Functions = dict[str, dict[str, Any]]
 
@@ -179,7 +184,7 @@ class _Replay:
                 engine, self._journal(), lambda news: self._note(engine, "took", at_ms=news.now_ms, resolution=news)
             )
         except DeterminismError as error:
-            report.error = str(error)
+            report.error = f"{error}{_OTHER_HASHES if sys.flags.hash_randomization else ''}"
             quiet = self._engine(is_debugged=False)
             report.changes = [describe_change(change) for change in find_changes(quiet, self._journal())]
         except WorkflowError as error:

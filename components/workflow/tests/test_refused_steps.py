@@ -58,7 +58,10 @@ STEPS: Rows = [
     ("step.deprecate_patch('')", "ValueError: The name of a patch is a text that is not empty."),
 ]
 WRONG_KINDS: Rows = [
-    ("step.run_mutation('work:fail_action')", "step.run_mutation runs functions of that kind, and work:fail_action is one of"),
+    (
+        "step.run_mutation('work:fail_action')",
+        "step.run_mutation runs functions of that kind, and work:fail_action is one of",
+    ),
     ("step.run_action('work:add', {'name': 'never'})", "is one of another: use step.run_mutation(…)."),
     ("step.run_query('work:add', {'name': 'never'})", "as Query, but it is defined as Mutation."),
 ]
