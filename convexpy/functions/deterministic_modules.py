@@ -67,6 +67,7 @@ def _replace_time() -> None:
         for name, in_call in ((clock, seconds), (f"{clock}_ns", nanoseconds)):
             if hasattr(time, name):  # some platforms lack some clocks
                 replace(time, name, in_call)
+    replace(os, "times", lambda environment: os.times_result((0.0, 0.0, 0.0, 0.0, seconds(environment))))
     replace(time, "gmtime", with_seconds(real_gmtime))
     replace(time, "localtime", with_seconds(real_localtime))
     replace(time, "ctime", with_seconds(real_ctime))

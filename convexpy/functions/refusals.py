@@ -1,4 +1,4 @@
-"""Refuses files, sockets, processes, threads and sleeping inside a call, mostly through one audit hook.
+"""Refuses files, sockets, processes, threads and waiting inside a call, mostly through one audit hook.
 
 The hook sees what CPython reports: os.stat and reads of open descriptors are not reported and pass.
 Source: CPython, Doc/library/audit_events.rst.
@@ -9,11 +9,14 @@ from __future__ import annotations
 import _thread
 import importlib.util
 import os
+import select
+import signal
 import sys
 import threading
 import time
 import zoneinfo
 from collections.abc import Callable
+from functools import wraps
 from types import ModuleType
 from typing import Any
 
@@ -49,14 +52,21 @@ _THINGS = {
     "_thread.start_joinable_thread": "threads",
 }
 
-# What raises no event in all versions: time.sleep before Python 3.13, threads before 3.12.
+# What raises no event in all versions (time.sleep before Python 3.13, threads before 3.12), or in none.
 _REPLACED: tuple[tuple[ModuleType, str, str], ...] = (
     (time, "sleep", "time.sleep()"),
     (_thread, "start_new_thread", "threads"),
     (threading, "_start_new_thread", "threads"),
+    (select, "select", "select.select()"),
+    (select, "poll", "select.poll()"),
+    (signal, "alarm", "signal.alarm()"),
 )
+_real_wait = threading.Condition.wait
 # A workflow handler has other means than a query: whatever it does in a step is done once.
-_IN_HANDLER = {"time.sleep()": "Pause with step.sleep(…)."}
+_IN_HANDLER = {
+    "time.sleep()": "Pause with step.sleep(…).",
+    "waits for threads": "Wait for tasks, events and queues of asyncio instead.",
+}
 _zone_packages: list[str] = []
 
 
@@ -65,6 +75,7 @@ def install() -> None:
     for module, name, thing in _REPLACED:
         if hasattr(module, name):
             replace(module, name, _refusing(thing))
+    _refuse_waits()
     spec = importlib.util.find_spec("tzdata")  # tables of time zones for machines that have none, a package of PyPI's
     _zone_packages.extend((spec and spec.submodule_search_locations) or ())
     sys.addaudithook(_refuse_in_call)
@@ -83,6 +94,20 @@ def _refusing(thing: str) -> Callable[..., Any]:
         raise _refusal(environment, thing)
 
     return refuse
+
+
+def _refuse_waits() -> None:
+    """Events, queues and futures of threads wait here. No other thread can have been started that would end it."""
+
+    @wraps(_real_wait)
+    def wait(self: threading.Condition, timeout: float | None = None) -> bool:
+        environment = slot.environment
+        is_wait = timeout is None or timeout > 0
+        if is_wait and environment is not None and environment.kind != "debugged":
+            raise _refusal(environment, "waits for threads")
+        return _real_wait(self, timeout)
+
+    threading.Condition.wait = wait  # type: ignore[method-assign]
 
 
 def _refuse_in_call(event: str, arguments: tuple[Any, ...]) -> None:

@@ -155,12 +155,13 @@ def test_entering_and_leaving_a_call_costs_about_as_much_as_an_empty_block() -> 
 
 def test_every_clock_stands_at_the_calls_instant() -> None:
     run_guarded("""
-        import time, datetime
+        import datetime, os, time
         with guard.call(environment()):
             for name in ("time", "monotonic", "perf_counter", "process_time", "thread_time"):
                 assert getattr(time, name)() == NOW_MS / 1000, name
                 assert getattr(time, name + "_ns")() == NOW_MS * 1_000_000, name
             assert time.clock_gettime(time.CLOCK_REALTIME) == NOW_MS / 1000
+            assert os.times().elapsed == NOW_MS / 1000
             assert time.clock_gettime_ns(time.CLOCK_MONOTONIC) == NOW_MS * 1_000_000
             assert time.strftime("%Y-%m", time.gmtime()) == "2023-11"
             assert time.localtime() == time.localtime(NOW_MS / 1000)
@@ -410,7 +411,7 @@ def test_the_outside_is_refused_and_the_refusal_says_what_to_use() -> None:
     """All of it in one process: each case is refused before it does anything."""
     run_guarded("""
         import _thread, asyncio, glob, mmap, os, pathlib, shutil, socket, sqlite3, subprocess, sys, tempfile
-        import threading, time, urllib.request, concurrent.futures, multiprocessing
+        import threading, time, urllib.request, concurrent.futures, multiprocessing, queue, select, signal
         here = os.getcwd()
         cases = [
             ("open()", open, sys.executable), ("open()", open, "/tmp/x", "w"),
@@ -433,6 +434,10 @@ def test_the_outside_is_refused_and_the_refusal_says_what_to_use() -> None:
             ("threads", threading.Thread(target=print).start), ("threads", _thread.start_new_thread, print, ()),
             ("threads", concurrent.futures.ThreadPoolExecutor().submit, print),
             ("time.sleep()", time.sleep, 0), ("input()", input),
+            ("select.select()", select.select, [], [], [], 0), ("select.poll()", select.poll),
+            ("signal.alarm()", signal.alarm, 0),
+            ("waits for threads", threading.Event().wait, 0.01), ("waits for threads", queue.Queue().get, True, 0.01),
+            ("waits for threads", concurrent.futures.Future().result, 0.01),
             ("socket.socket()", asyncio.new_event_loop),
         ]
         for thing, function, *args in cases:
@@ -441,8 +446,10 @@ def test_the_outside_is_refused_and_the_refusal_says_what_to_use() -> None:
                 assert text == f"Can't use {thing} in queries and mutations. Please consider using an action.", text
                 with guard.deterministic(0, random.Random(1)):
                     text = refused(function, *args)
-                is_sleep = thing == "time.sleep()"
-                instead = "Pause with step.sleep(…)." if is_sleep else "Do it in a step: step.run_action(…)."
+                instead = {
+                    "time.sleep()": "Pause with step.sleep(…).",
+                    "waits for threads": "Wait for tasks, events and queues of asyncio instead.",
+                }.get(thing, "Do it in a step: step.run_action(…).")
                 assert text == f"Can't use {thing} in a workflow handler. {instead}", text
         assert "A_NAME" not in os.environ
     """)
@@ -489,7 +496,8 @@ def test_a_call_in_one_thread_refuses_nothing_to_another() -> None:
         thread.start()
         with guard.call(environment()):
             is_in_call.set()
-            is_done.wait()
+            while not is_done.is_set():
+                pass
         thread.join()
         assert len(results) == 2 and results[1]
     """)
