@@ -201,13 +201,16 @@ class Engine:
             Evicted: the run leaves memory.
             NotAllowedInWorkflow: any other outside caller.
         """
-        if self.loop.is_evicting:
+        running = asyncio._get_running_loop()
+        is_others = isinstance(running, WorkflowLoop) and running is not self.loop  # this step object was kept
+        if self.loop.is_evicting and not is_others:
             raise Evicted
-        is_inside = asyncio._get_running_loop() is self.loop and not self.loop.is_finalizing
+        is_inside = running is self.loop and not self.loop.is_finalizing
         if not is_inside or asyncio.current_task(self.loop) is None:
             raise NotAllowedInWorkflow(
                 "A step was called outside its handler's own tasks: from another thread, another event loop, a "
-                "finaliser, or after the run had ended. Call steps in the handler and in the tasks it creates."
+                "finaliser, by another run, or after the run had ended. Call steps in the handler and in the tasks it "
+                "creates."
             )
 
     def _resolve_step(self, resolution: StepResolved) -> None:

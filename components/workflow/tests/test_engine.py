@@ -304,6 +304,28 @@ def test_a_step_object_kept_after_the_run_is_refused() -> None:
     assert names(run) == ["app:f"]
 
 
+@pytest.mark.parametrize("is_in_memory", [True, False])
+def test_a_step_object_of_another_run_is_refused(is_in_memory: bool) -> None:
+    """Of one that has left memory too, whose own handler would be ended by a word of leaving."""
+    kept: list[Step] = []
+
+    async def keeps(step: Step) -> Any:
+        kept.append(step)
+        await step.await_event("never")
+
+    async def uses(step: Step) -> Any:
+        await kept[0].sleep(1)
+
+    first = DrivenRun(keeps)
+    if not is_in_memory:
+        first.engine.close()
+    second = DrivenRun(uses)
+
+    outcome = second.engine.outcome
+    assert isinstance(outcome, Failure) and "outside its handler's own tasks" in outcome.error
+    assert names(first) == ["never"]
+
+
 def test_a_forgotten_generators_finally_cannot_reach_the_journal() -> None:
     refused: list[type] = []
 
